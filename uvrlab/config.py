@@ -1,0 +1,286 @@
+"""The configuration tree: frozen, strict, with the vetted recipe as its defaults.
+
+One YAML file a recipe holds only what differs; `--set a.b=c` overrides it. A field marked `Operational` (a path, a device, a number
+of workers) never enters a digest: it says where and how fast, not what. This module loads neither torch nor a pipeline engine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class _Operational:
+    """Marks a field that says where or how fast, and so stays out of every digest."""
+
+
+Operational = _Operational()
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot run; `problems` lists every fault with its remedy."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+    def digest_view(self) -> dict[str, Any]:
+        """The section as plain JSON values without its operational fields."""
+        view: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            if any(mark is Operational for mark in field.metadata):
+                continue
+            value = getattr(self, name)
+            view[name] = value.digest_view() if isinstance(value, Section) else _plain(value)
+        return view
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.digest_view()
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+class RunConfig(Section):
+    """What every stage shares: the seed, and where and how fast to run."""
+
+    seed: int = 0
+    device: Annotated[Literal["cpu", "cuda", "auto"], Operational] = "cpu"
+    workers: Annotated[Positive, Operational] = 2
+
+
+class LimitsConfig(Section):
+    """Caps on one media file; beyond them it becomes a reject row."""
+
+    max_bytes: Positive = 4 * 2**30
+    max_pixels: Positive = 4096 * 4320
+    max_frames: Positive = 2_000_000
+    max_duration_s: float = 6 * 3600.0
+    max_streams: Positive = 16
+    timeout_s: float = 60.0
+    max_memory_bytes: Positive = 4 * 2**30
+
+
+class WorldConfig(Section):
+    """How many procedural clips of each split to render, and how alike siblings are."""
+
+    seed: int = 0
+    pretrain: Count = 0
+    train: Count = 1600
+    rl: Count = 0
+    val: Count = 200
+    test: Count = 500
+    duration_s: float = 4.0
+    family_size: Positive = 4
+
+
+class SourceConfig(Section):
+    """Where clips come from. `path` is a folder or an fsspec URL; `captions` is a CSV or JSONL beside or inside it."""
+
+    kind: Literal["world", "folder", "msrvtt", "activitynet", "qvhighlights", "uvrb"] = "world"
+    path: Annotated[str | None, Operational] = None
+    captions: Annotated[str | None, Operational] = None
+    columns: dict[str, str] = Field(default_factory=dict)  # our name -> the manifest's name
+
+    @model_validator(mode="after")
+    def _needs_a_path(self) -> SourceConfig:
+        if self.kind != "world" and not self.path:
+            raise ValueError(f"source kind {self.kind!r} needs a folder; set ingest.source.path=DIR")
+        return self
+
+
+class IngestConfig(Section):
+    source: SourceConfig = SourceConfig()
+    world: WorldConfig = WorldConfig()
+    splits: dict[str, Share] = Field(default_factory=lambda: {"train": 0.7, "val": 0.1, "test": 0.2})
+    media: Literal["reference", "proxy", "copy"] = "reference"
+    proxy_height: Positive = 256
+    max_clip_s: float = 60.0
+    window: Literal["fixed", "shots"] = "fixed"
+    benchmark: Literal["test", "captioned"] = "test"  # which clips of a captioned folder are benchmark candidates
+    limits: LimitsConfig = LimitsConfig()
+    max_reject_fraction: Share = 0.2
+
+
+class SynthesizeConfig(Section):
+    """Shares of the UVRD mix; the caption styles and the pair tasks each sum to 1."""
+
+    provider: Literal["world", "given"] = "world"
+    pairs_per_clip: Positive = 4
+    tasks: dict[str, Share] = Field(default_factory=lambda: {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15})
+    styles: dict[str, Share] = Field(
+        default_factory=lambda: {"concise": 0.3, "rich": 0.2, "abstract": 0.15, "keywords": 0.15, "partial": 0.2}
+    )
+    max_reject_fraction: Share = 0.05
+
+    @model_validator(mode="after")
+    def _sums(self) -> SynthesizeConfig:
+        for name in ("tasks", "styles"):
+            total = sum(getattr(self, name).values())
+            if abs(total - 1.0) > 1e-6:
+                raise ValueError(f"{name} must sum to 1, found {total:g}; scale the shares")
+        return self
+
+
+class ValidateConfig(Section):
+    max_reject_fraction: Share = 0.2
+    min_pairs: Positive = 1
+    word_ranges: bool = True
+    allow_leakage: Count = 0
+
+
+class LoraConfig(Section):
+    rank: Positive = 16
+    alpha: Positive = 32
+    dropout: Share = 0.0
+
+
+class SftConfig(Section):
+    """Contrastive + next-token fine-tuning (UME-R1 stage 1, first form)."""
+
+    steps: Positive = 200
+    batch_size: Positive = 64
+    learning_rate: float = 1e-3
+    warmup_share: Share = 0.05
+    weight_decay: float = 0.01
+    temperature: float = 0.05
+    weight_contrastive: float = 1.0
+    weight_next_token: float = 1.0
+    lora: LoraConfig = LoraConfig()
+    save_steps: Positive = 50
+    validation_pairs: Positive = 200
+    max_text_tokens: Positive = 256
+
+
+class EvaluateConfig(Section):
+    batch_size: Annotated[Positive, Operational] = 64
+    bootstrap: Positive = 1000
+    datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
+    ks: tuple[int, ...] = (1, 5, 10)
+
+
+class RegisterConfig(Section):
+    registry_dir: Annotated[Path, Operational] = Path("registry")
+    name: str = "uvr"
+
+
+class Config(Section):
+    """A whole recipe."""
+
+    run: RunConfig = RunConfig()
+    profile: Literal["full"] = "full"
+    backbone: str = "nano-omni"
+    ingest: IngestConfig = IngestConfig()
+    synthesize: SynthesizeConfig = SynthesizeConfig()
+    validate_: ValidateConfig = Field(default=ValidateConfig(), alias="validate")
+    sft: SftConfig = SftConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
+
+    def section(self, stage: str) -> Section:
+        """The section of one stage by its name in `STAGES`."""
+        for name, field in type(self).model_fields.items():
+            if stage in (name, field.alias) and isinstance(section := getattr(self, name), Section):
+                return section
+        raise KeyError(stage)
+
+    def for_stage(self, stage: str) -> StageConfig[Any]:
+        """What one stage may read: the shared parts and its own section."""
+        section = self.section(stage)
+        typed: type[StageConfig[Any]] = StageConfig.__class_getitem__(type(section))
+        return typed(stage=stage, run=self.run, backbone=self.backbone, own=section)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class StageConfig(Section, Generic[S]):
+    """The resolved configuration of one stage; the only configuration that the stage sees."""
+
+    stage: str
+    run: RunConfig
+    backbone: str
+    own: S
+
+    def digest_view(self) -> dict[str, Any]:
+        """Path-free JSON values: seed, backbone and the stage's own section."""
+        return {"seed": self.run.seed, "backbone": self.backbone, self.stage: self.own.digest_view()}
+
+
+def parse_stage_config(text: str, stage: str) -> StageConfig[Any]:
+    """The inverse of `StageConfig.model_dump_json()`, for engines that pass a stage its configuration as text."""
+    typed: type[StageConfig[Any]] = StageConfig.__class_getitem__(type(Config().section(stage)))
+    return typed.model_validate_json(text)
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a recipe, apply `a.b=c` overrides and validate. Raises ConfigError with every problem at once."""
+    tree: dict[str, Any] = {}
+    if path is not None:
+        if not path.is_file():
+            raise ConfigError([f"no recipe at {path}; expected a YAML file such as configs/demo.yaml"])
+        tree = yaml.safe_load(path.read_text()) or {}
+        if not isinstance(tree, dict):
+            raise ConfigError([f"{path}: expected a mapping at the top, found {type(tree).__name__}"])
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree)
+
+
+def parse_config(tree: dict[str, Any]) -> Config:
+    """Validate a plain tree. Raises ConfigError with every problem at once, each with its remedy."""
+    try:
+        return Config.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        raise ConfigError([_explain(e) for e in error.errors()]) from error
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, sign, value = override.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError([f"override {override!r}: expected a.b=value"])
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise ConfigError([f"override {override!r}: {parent} is not a section"])
+    tree[leaf] = yaml.safe_load(value)
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(p) for p in error["loc"]) or "the recipe"
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(error["loc"][-1]), _keys_at(error["loc"][:-1]), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(_keys_at(error['loc'][:-1]))}"
+        return f"{where}: unknown key; {hint}"
+    return f"{where}: {error['msg']} (found {error.get('input')!r})"
+
+
+def _keys_at(path: Sequence[Any]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in path:
+        fields = {f.alias or n: f for n, f in model.model_fields.items()}
+        kind = fields[part].annotation if part in fields else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        model = kind
+    return [f.alias or n for n, f in model.model_fields.items()]

@@ -1,0 +1,213 @@
+"""The one table of stages, and the one way to run a stage.
+
+`dvc.yaml`, the ZenML pipeline and every other engine are tested to equal `STAGES`. A stage's code is imported only when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from uvrlab import runs
+from uvrlab.config import StageConfig
+from uvrlab.runs import Manifest, Metric, RunDir, RunError, StageReport
+
+
+@dataclass(frozen=True)
+class Input:
+    """A named input: the kind of run directory that it takes, and whether a stage can do without it."""
+
+    kind: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a cluster should give the stage; laptops ignore it."""
+
+    cpu: int = 2
+    memory_gib: int = 8
+    gpus: int = 0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: where its code is, what it reads, what its output is, and which sources its result depends on."""
+
+    name: str
+    target: str  # "module:function"
+    inputs: Mapping[str, Input]
+    kinds: tuple[str, ...]  # what its run directory is
+    sources: tuple[str, ...]  # files and folders under uvrlab/ that can change its result
+    resources: Resources = field(default_factory=Resources)
+    cached: bool = True
+
+
+_CORE = ("data/schema.py",)
+_MEDIA = ("data",)
+_MODEL = (*_CORE, "data", "models", "assets")
+CLIPS, UVRD, CHECKS, MODEL, RESULTS = Input("clips"), Input("uvrd"), Input("checks"), Input("model"), Input("results")
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "ingest",
+            "uvrlab.data.ingest:run",
+            {},
+            ("clips", "benchmark"),
+            (*_CORE, *_MEDIA),
+            Resources(cpu=8, memory_gib=16),
+        ),
+        Stage(
+            "synthesize",
+            "uvrlab.synthesis.run:run",
+            {"clips": CLIPS},
+            ("uvrd",),
+            (*_CORE, *_MEDIA, "synthesis"),
+            Resources(cpu=8),
+        ),
+        Stage(
+            "validate",
+            "uvrlab.validation.run:run",
+            {"clips": CLIPS, "uvrd": UVRD, "benchmark": Input("benchmark"), "reference": Input("uvrd", optional=True)},
+            ("checks",),
+            (*_CORE, "validation"),
+        ),
+        Stage(
+            "sft",
+            "uvrlab.training.sft:run",
+            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS},
+            ("model",),
+            (*_MODEL, "losses", "training"),
+            Resources(cpu=8, memory_gib=64, gpus=8),
+        ),
+        Stage(
+            "evaluate",
+            "uvrlab.evaluation.evaluate:run",
+            {
+                "benchmark": Input("benchmark"),
+                "model": MODEL,
+                "base": Input("model", optional=True),
+                "incumbent": Input("results", optional=True),
+            },
+            ("results",),
+            (*_MODEL, "evaluation"),
+            Resources(cpu=8, memory_gib=32, gpus=1),
+        ),
+        Stage(
+            "register",
+            "uvrlab.registry:run",
+            {"model": MODEL, "results": RESULTS, "incumbent_results": Input("results", optional=True)},
+            ("entry",),
+            (*_CORE, "registry.py", "card.py"),
+            cached=False,
+        ),
+    )
+}
+
+PROFILES: dict[str, tuple[str, ...]] = {"full": tuple(STAGES)}
+
+
+def graph(profile: str = "full") -> dict[str, dict[str, str]]:
+    """The wiring of a profile: stage -> {input name: producing stage}. A model input takes the newest model before the stage.
+
+    Optional inputs (a reference run, an incumbent) come from outside a run and are not wired.
+    """
+    newest: dict[str, str] = {}
+    wiring: dict[str, dict[str, str]] = {}
+    for name in PROFILES[profile]:
+        stage = STAGES[name]
+        wiring[name] = {}
+        for label, wanted in stage.inputs.items():
+            if wanted.kind in newest and not wanted.optional:
+                wiring[name][label] = newest[wanted.kind]
+            elif not wanted.optional:
+                raise RunError(f"profile {profile!r}: stage {name!r} needs a {wanted.kind!r}, but no earlier stage writes one")
+        newest.update(dict.fromkeys(stage.kinds, name))
+    return wiring
+
+
+def load(target: str) -> Any:
+    """Resolve `"module:object"`."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _open_inputs(stage: Stage, inputs: Mapping[str, Path]) -> dict[str, RunDir]:
+    if unknown := sorted(set(inputs) - set(stage.inputs)):
+        raise RunError(f"stage {stage.name!r} has no input {unknown[0]!r}; expected {', '.join(stage.inputs) or 'none'}")
+    if missing := sorted(n for n, i in stage.inputs.items() if not i.optional and n not in inputs):
+        raise RunError(f"stage {stage.name!r} lacks its input {missing[0]!r}; add --in {missing[0]}=DIR")
+    opened = {}
+    for name, path in inputs.items():
+        run = RunDir(path)
+        kinds = STAGES[run.manifest.stage].kinds if run.manifest.stage in STAGES else ()
+        if stage.inputs[name].kind not in kinds:
+            raise RunError(
+                f"stage {stage.name!r}, input {name!r}: {path} is a {'/'.join(kinds) or run.manifest.stage} run, "
+                f"expected {stage.inputs[name].kind}"
+            )
+        opened[name] = run
+    return opened
+
+
+def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *, force: bool = False) -> StageReport:
+    """Run one stage to a finished run directory, or return at once when `out` already holds this very run.
+
+    Raises RunError on wrong inputs; whatever the stage raises leaves `out` without a manifest and its cause in status.json.
+    """
+    stage = STAGES[config.stage]
+    digests = {name: run.digest for name, run in sorted(_open_inputs(stage, inputs).items())}
+    view, code = config.digest_view(), runs.code_digest(stage.sources)
+    key = runs.run_key(view, digests, code)
+    with runs.lock(runs.work_dir() / key):
+        if stage.cached and not force and (report := _finished(out, key)):
+            return report
+        runs.clear(out)
+        started = time.monotonic()
+        with runs.Heartbeat(out, stage.name):
+            report = load(stage.target)(config, {n: Path(p) for n, p in inputs.items()}, out)
+            runs.write_json(out / "metrics.json", {name: metric.value for name, metric in sorted(report.metrics.items())})
+            manifest = runs.seal(out, stage=stage.name, config=view, inputs=digests, code=code)
+            report.digest = manifest.digest
+            report.cost |= {
+                "seconds": round(time.monotonic() - started, 2),
+                "peak_memory_bytes": float(runs.peak_memory_bytes()),
+            }
+            _write_report(out, report, manifest)
+        runs.finish(out, manifest)
+    return report
+
+
+def _finished(out: Path, key: str) -> StageReport | None:
+    try:
+        run = RunDir(out)
+        run.verify()
+        report = StageReport.model_validate_json((out / "stage_report.json").read_text())
+    except (RunError, OSError, ValueError):
+        return None
+    m = run.manifest
+    return report if runs.run_key(m.config, m.inputs, m.code_digest) == key else None
+
+
+def _write_report(out: Path, report: StageReport, manifest: Manifest) -> None:
+    runs.write_json(out / "cost.json", report.cost)
+    runs.write_json(out / "stage_report.json", report.model_dump(mode="json"))
+    if report.page is not None:
+        report.page.provenance(manifest.model_dump(mode="json", by_alias=True))
+        report.page.write(out / "report.html")
+
+
+def current_run_key(config: StageConfig[Any], inputs: Mapping[str, Path]) -> str:
+    """The run key that `run_stage` works under; a stage names its checkpoint folder by it."""
+    stage = STAGES[config.stage]
+    digests = {name: RunDir(path).digest for name, path in sorted(inputs.items())}
+    return runs.run_key(config.digest_view(), digests, runs.code_digest(stage.sources))
+
+
+__all__ = ["PROFILES", "STAGES", "Input", "Metric", "Resources", "Stage", "current_run_key", "graph", "run_stage"]
