@@ -10,7 +10,7 @@ import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -206,8 +206,7 @@ class Config(Section):
     def for_stage(self, stage: str) -> StageConfig[Any]:
         """What one stage may read: the shared parts and its own section."""
         section = self.section(stage)
-        typed: type[StageConfig[Any]] = StageConfig.__class_getitem__(type(section))
-        return typed(stage=stage, run=self.run, backbone=self.backbone, own=section)
+        return _typed(section)(stage=stage, run=self.run, backbone=self.backbone, own=section)
 
 
 S = TypeVar("S", bound=Section)
@@ -228,8 +227,11 @@ class StageConfig(Section, Generic[S]):
 
 def parse_stage_config(text: str, stage: str) -> StageConfig[Any]:
     """The inverse of `StageConfig.model_dump_json()`, for engines that pass a stage its configuration as text."""
-    typed: type[StageConfig[Any]] = StageConfig.__class_getitem__(type(Config().section(stage)))
-    return typed.model_validate_json(text)
+    return _typed(Config().section(stage)).model_validate_json(text)
+
+
+def _typed(section: Section) -> type[StageConfig[Any]]:
+    return cast(type[StageConfig[Any]], StageConfig.__class_getitem__(type(section)))
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:

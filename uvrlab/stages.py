@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from uvrlab import runs
-from uvrlab.config import StageConfig
+from uvrlab.config import Config, StageConfig
 from uvrlab.runs import Manifest, Metric, RunDir, RunError, StageReport
 
 
@@ -210,4 +210,15 @@ def current_run_key(config: StageConfig[Any], inputs: Mapping[str, Path]) -> str
     return runs.run_key(config.digest_view(), digests, runs.code_digest(stage.sources))
 
 
-__all__ = ["PROFILES", "STAGES", "Input", "Metric", "Resources", "Stage", "current_run_key", "graph", "run_stage"]
+def run_graph(config: Config, root: Path, on_stage: Callable[[StageReport], None] | None = None) -> dict[str, StageReport]:
+    """Run a whole profile in order into `root/<stage>`; finished stages are kept. `on_stage` sees each report as it comes."""
+    reports: dict[str, StageReport] = {}
+    for name, wiring in graph(config.profile).items():
+        inputs = {label: root / producer for label, producer in wiring.items()}
+        reports[name] = run_stage(config.for_stage(name), inputs, root / name)
+        if on_stage:
+            on_stage(reports[name])
+    return reports
+
+
+__all__ = ["PROFILES", "STAGES", "Input", "Metric", "Resources", "Stage", "current_run_key", "graph", "run_graph", "run_stage"]

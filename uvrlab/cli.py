@@ -1,0 +1,203 @@
+"""The command `uvr`: parses arguments, calls the library, prints. Nothing is computed or slowly imported at the top."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from uvrlab.config import Config, ConfigError, load_config
+from uvrlab.runs import RunDir, RunError, StageReport
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point. Exit status: 0 done, 1 a stage failed or a check found problems, 2 the command was wrong."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    for noisy in ("httpx", "urllib3", "fsspec", "transformers", "libav"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return int(args.command(args) or 0)
+    except ConfigError as error:
+        print("\n".join(f"uvr: {problem}" for problem in error.problems), file=sys.stderr)
+        return 2
+    except (RunError, ValueError, FileNotFoundError) as error:
+        print(f"uvr: {error}", file=sys.stderr)
+        return 1
+
+
+def _ls(_: argparse.Namespace) -> None:
+    from uvrlab.stages import STAGES, graph
+
+    for name, stage in STAGES.items():
+        inputs = ", ".join(f"{label}{'?' if i.optional else ''}" for label, i in stage.inputs.items()) or "-"
+        print(f"{name:<12} {inputs:<40} -> {', '.join(stage.kinds)}")
+    print(f"\nprofile full: {' -> '.join(graph('full'))}")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from uvrlab.check import problems
+
+    config = load_config(args.config, args.set)
+    found = problems(config)
+    print("\n".join(found) if found else f"{args.config or 'the default recipe'}: no problems")
+    return 1 if found else 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    from uvrlab.stages import STAGES, run_stage
+
+    if args.stage not in STAGES:
+        raise RunError(f"unknown stage {args.stage!r}; expected one of {', '.join(STAGES)}")
+    config = load_config(args.config, args.set).for_stage(args.stage)
+    if args.dry_run:
+        print(config.model_dump_json(indent=1))
+        return
+    _print_report(run_stage(config, dict(args.inputs), args.out, force=args.force), args.out)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from uvrlab.stages import run_graph
+
+    config = load_config(args.config, args.set)
+    if args.dry_run:
+        print(config.model_dump_json(indent=1, by_alias=True))
+        return
+    reports = run_graph(config, args.out, on_stage=lambda report: _print_report(report, args.out / report.stage))
+    print(summary(config, reports, args.out))
+
+
+def summary(config: Config, reports: dict[str, StageReport], root: Path) -> str:
+    """The closing table of a whole run: before and after, and where the time went."""
+    from uvrlab.summary import closing_table
+
+    return closing_table(config, reports, root)
+
+
+def _verify(args: argparse.Namespace) -> None:
+    for path in args.dirs:
+        run = RunDir(path)
+        run.verify()
+        print(f"{path}: {run.manifest.stage} run {run.digest[:16]}, {len(run.manifest.files)} files intact")
+
+
+def _encode(args: argparse.Namespace) -> None:
+    from uvrlab.search import encode_to_file
+
+    print(json.dumps(encode_to_file(args.model, args.items, args.out)))
+
+
+def _index(args: argparse.Namespace) -> None:
+    from uvrlab.search import update_index
+
+    print(json.dumps(update_index(args.index, model=args.model, add=args.add, remove=args.remove)))
+
+
+def _search(args: argparse.Namespace) -> None:
+    from uvrlab.search import search
+
+    hits = search(args.index, text=args.text, image=args.image, video=args.video, audio=args.audio, k=args.k)
+    if args.json:
+        print(json.dumps(hits, indent=1))
+        return
+    for rank, hit in enumerate(hits, 1):
+        print(f"{rank:>3}  {hit['score']:.4f}  {hit['start_s']:8.2f}-{hit['end_s']:.2f} s  {hit['video']}")
+
+
+def _backbone_train(args: argparse.Namespace) -> None:
+    from uvrlab.training.pretrain import train_backbone
+
+    print(json.dumps(train_backbone(args.recipe, args.out, overrides=args.set), indent=1))
+
+
+def _accept(args: argparse.Namespace) -> None:
+    from uvrlab.models.accept import accept
+
+    print(json.dumps(accept(args.backbone), indent=1))
+
+
+def _study(args: argparse.Namespace) -> None:
+    from uvrlab.study import run_study
+
+    print(run_study(args.config, args.out, max_minutes=args.max_minutes))
+
+
+def _print_report(report: StageReport, out: Path) -> None:
+    numbers = "  ".join(_show(name, metric) for name, metric in report.metrics.items())
+    print(f"{report.stage:<12} {report.digest[:12]}  {report.cost.get('seconds', 0):.1f} s  {numbers}")
+    for warning in report.warnings:
+        print(f"{'':<12} warning: {warning}")
+    if (out / "report.html").exists():
+        print(f"{'':<12} {out / 'report.html'}")
+
+
+def _show(name: str, metric: Any) -> str:
+    interval = f" [{metric.low:.3g}, {metric.high:.3g}]" if metric.low is not None else ""
+    return f"{name} {metric.value:.4g}{interval} {metric.unit}"
+
+
+def _named_dir(text: str) -> tuple[str, Path]:
+    name, sign, path = text.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=DIR")
+    return name, Path(path)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="uvr", description="Universal video retrieval lab.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, text: str, recipe: bool = False) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=function)
+        if recipe:
+            sub.add_argument("--config", type=Path, help="a recipe, such as configs/demo.yaml (default: the built-in recipe)")
+            sub.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override one value")
+        return sub
+
+    command("ls", _ls, "list the stages, their inputs and outputs")
+    command("check", _check, "report every problem of a recipe at once", recipe=True)
+    run = command("run", _run, "run one stage", recipe=True)
+    run.add_argument("stage")
+    run.add_argument("--in", dest="inputs", action="append", default=[], type=_named_dir, metavar="NAME=DIR")
+    run.add_argument("--out", type=Path, required=True)
+    run.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    run.add_argument("--force", action="store_true", help="run again even if the output is up to date")
+    demo = command("demo", _demo, "run the whole pipeline into one folder", recipe=True)
+    demo.add_argument("--out", type=Path, default=Path("runs"))
+    demo.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    command("verify", _verify, "check run directories against their manifests").add_argument("dirs", nargs="+", type=Path)
+    encode = command("encode", _encode, "embed items (a JSONL of text, image, video, audio) into a safetensors file")
+    encode.add_argument("items", type=Path)
+    encode.add_argument("--model", required=True)
+    encode.add_argument("--out", type=Path, required=True)
+    index = command("index", _index, "create or change a search index over videos")
+    index.add_argument("index", type=Path)
+    index.add_argument("--model", help="model directory; needed when the index is new")
+    index.add_argument("--add", action="append", default=[], metavar="VIDEO_OR_DIR")
+    index.add_argument("--remove", action="append", default=[], metavar="VIDEO")
+    search = command("search", _search, "search an index with any mix of text, image, video and audio")
+    search.add_argument("index", type=Path)
+    for modality in ("text", "image", "video", "audio"):
+        search.add_argument(f"--{modality}")
+    search.add_argument("-k", type=int, default=10)
+    search.add_argument("--json", action="store_true")
+    backbone = command("backbone", _backbone_train, "train the nano backbone from scratch", recipe=False)
+    backbone.add_argument("action", choices=["train"])
+    backbone.add_argument("--recipe", type=Path)
+    backbone.add_argument("--out", type=Path, required=True)
+    backbone.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    command("accept", _accept, "check a backbone on this machine").add_argument("--backbone", required=True)
+    study = command("study", _study, "run the next missing cells of a study")
+    study.add_argument("--config", type=Path, required=True)
+    study.add_argument("--out", type=Path, default=Path("runs/study"))
+    study.add_argument("--max-minutes", type=float)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
