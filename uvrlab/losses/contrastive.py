@@ -42,9 +42,8 @@ def info_nce(
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, found {temperature}")
     keys = target if hard_negatives is None else torch.cat([target, hard_negatives])  # (B + M, D)
-    masks = {"target_ids": target_ids, "margin": false_negative_margin, "tolerance": duplicate_tolerance}
-    forward = _one_way(query, keys, temperature, **masks)
-    backward = _one_way(target, query, temperature, **masks)
+    forward = _one_way(query, keys, temperature, target_ids, false_negative_margin, duplicate_tolerance)
+    backward = _one_way(target, query, temperature, target_ids, false_negative_margin, duplicate_tolerance)
     return (forward + backward) / 2
 
 
@@ -78,14 +77,14 @@ def gather_with_grad(x: Tensor) -> Tensor:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, x: Tensor) -> Tensor:
         ctx.rows = len(x)
         parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, x.contiguous())
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, grad: Tensor) -> Tensor:
         grad = grad.contiguous()
         dist.all_reduce(grad)
         start = dist.get_rank() * ctx.rows
