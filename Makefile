@@ -1,0 +1,59 @@
+# uvrlab: `make demo` runs the whole pipeline, `make test` lints and tests. Both set themselves up.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+READY := $(VENV)/.ready
+
+ENGINE ?= zenml
+CONFIG ?= configs/demo.yaml
+OUT ?= runs
+N ?= 100
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ZENML_ANALYTICS_OPT_IN := false
+export DVC_NO_ANALYTICS := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup demo test lint lock dvc bench fuzz chaos clean
+.DEFAULT_GOAL := demo
+
+setup: $(READY)
+
+# DS_BUILD_OPS=0: DeepSpeed compiles its kernels when they are first used, not while it is installed.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), f"found Python {sys.version.split()[0]}, expected 3.11 to 3.13; set PYTHON=..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	DS_BUILD_OPS=0 $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# The same graph under each engine, each ending with the same closing table. SET="a.b=c d.e=f" overrides values.
+demo: $(READY)
+	$(BIN)/python -m pipelines.run $(ENGINE) --config $(CONFIG) --out $(OUT) $(foreach pair,$(SET),--set $(pair))
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy uvrlab
+
+lock: $(READY)
+	$(BIN)/uv pip compile --quiet --universal --extra dev --extra ray pyproject.toml -o requirements.lock
+
+dvc: $(READY)
+	$(BIN)/python -m pipelines.dvc --config $(CONFIG) $(foreach pair,$(SET),--set $(pair))
+
+bench: $(READY)
+	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.tools.fuzz $(N)
+
+chaos: $(READY)
+	$(BIN)/python -m tests.tools.chaos $(N)
+
+clean:
+	rm -rf runs work dvc-runs registry build dist *.egg-info
