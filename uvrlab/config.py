@@ -72,7 +72,7 @@ class LimitsConfig(Section):
     """Caps on one media file; beyond them it becomes a reject row."""
 
     max_bytes: Positive = 4 * 2**30
-    max_pixels: Positive = 4096 * 4320
+    max_pixels: Positive = 8192 * 4320
     max_frames: Positive = 2_000_000
     max_duration_s: float = 6 * 3600.0
     max_streams: Positive = 16
@@ -122,14 +122,15 @@ class IngestConfig(Section):
 
 
 class SynthesizeConfig(Section):
-    """Shares of the UVRD mix; the caption styles and the pair tasks each sum to 1."""
+    """Shares of the UVRD mix; the caption styles and the pair tasks each sum to 1. `given` knows just the clip's own caption."""
 
     provider: Literal["world", "given"] = "world"
     pairs_per_clip: Positive = 4
-    tasks: dict[str, Share] = Field(default_factory=lambda: {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15})
-    styles: dict[str, Share] = Field(
+    tasks: dict[Literal["T2V", "I2V", "V2V"], Share] = Field(default_factory=lambda: {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15})
+    styles: dict[Literal["concise", "rich", "abstract", "keywords", "partial"], Share] = Field(
         default_factory=lambda: {"concise": 0.3, "rich": 0.2, "abstract": 0.15, "keywords": 0.15, "partial": 0.2}
     )
+    trace_error_rate: Share = 0.0  # share of a trace's attributes that are wrong, as an annotator's would be
     max_reject_fraction: Share = 0.05
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ Split = Literal["pretrain", "train", "rl", "val", "test"]
 MODALITIES: tuple[Modality, ...] = ("text", "image", "video", "audio")
 SPLITS: tuple[Split, ...] = ("pretrain", "train", "rl", "val", "test")
 STYLES = ("concise", "rich", "abstract", "keywords", "partial")
+WORD_RANGES = {"concise": (10, 25), "rich": (80, 200), "abstract": (30, 100), "keywords": (5, 30), "partial": (10, 70)}
 NEEDS = ("picture", "sound", "both")
 
 _STR, _F32, _F64, _I32, _I64, _BOOL = pa.string(), pa.float32(), pa.float64(), pa.int32(), pa.int64(), pa.bool_()
@@ -180,10 +181,16 @@ def write_table(table: str, rows: Iterable[dict[str, Any]] | pa.Table, folder: P
     data = rows if isinstance(rows, pa.Table) else to_arrow(table, rows)
     folder.mkdir(parents=True, exist_ok=True)
     for shard, start in enumerate(range(0, max(data.num_rows, 1), shard_rows)):
-        path = folder / f"part-{shard:05d}.parquet"
-        partial = path.with_suffix(".tmp")
-        pq.write_table(data.slice(start, shard_rows), partial, compression="zstd", store_schema=True)
-        partial.replace(path)
+        write_file(table, data.slice(start, shard_rows), folder / f"part-{shard:05d}.parquet")
+    return data.num_rows
+
+
+def write_file(table: str, rows: Iterable[dict[str, Any]] | pa.Table, path: Path) -> int:
+    """Write a table that is one file, such as `rejects.parquet`; returns the number of rows."""
+    data = rows if isinstance(rows, pa.Table) else to_arrow(table, rows)
+    partial = path.with_suffix(".tmp")
+    pq.write_table(data, partial, compression="zstd", store_schema=True)
+    partial.replace(path)
     return data.num_rows
 
 
