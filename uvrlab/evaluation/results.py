@@ -1,0 +1,237 @@
+"""What an evaluation leaves behind: `results.json`, a typed summary, and `per_query.parquet`, which every paired test
+reads.
+
+It computes no metric and compares nothing: tasks.py scores, compare.py compares.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from uvrlab import runs
+from uvrlab.data import schema
+from uvrlab.evaluation import uvrb
+from uvrlab.evaluation.metrics import bootstrap_interval, stratified_mean
+
+RESULTS_SCHEMA = 1
+RESULTS, PER_QUERY = "results.json", "per_query.parquet"
+MAIN = "main"  # as a metric: each dataset's own one
+Key = tuple[str, str, str]  # mode, metric, dataset
+Table = dict[Key, dict[str, float]]  # -> {query_id: value}
+
+
+class ResultsError(ValueError):
+    """Results that are incomplete, or two that must not be compared."""
+
+
+class Frozen(BaseModel):
+    """A record that neither changes nor takes unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Score(Frozen):
+    """A metric (a share in [0, 1]) over n queries, with its bootstrap interval and chance level.
+
+    `dataset` may be an average (`AVG_D`, `AVG_A`, an ability): then `ability` is null and n counts the queries behind
+    it.
+    """
+
+    dataset: str
+    ability: str | None
+    mode: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    chance: float | None = None
+
+
+class Results(Frozen):
+    """`results.json`."""
+
+    schema_: int = Field(default=RESULTS_SCHEMA, alias="schema")
+    model_digest: str
+    benchmark_digest: str
+    main: dict[str, str]  # dataset -> its own metric
+    scores: tuple[Score, ...]
+    averages: tuple[Score, ...]
+    seed: int
+    bootstrap: int
+    sampling: dict[str, Any]  # frames, fps, pixels, audio: how clips were read
+    versions: dict[str, str]
+
+    def score(self, dataset: str, metric: str = MAIN, mode: str | None = None) -> Score:
+        """One score or average; `mode` may be left out where there is one. Raises ResultsError saying what there is."""
+        wanted = self.main.get(dataset, MAIN) if metric == MAIN else metric
+        rows = (*self.scores, *self.averages)
+        found = [s for s in rows if (s.dataset, s.metric) == (dataset, wanted) and mode in (None, s.mode)]
+        if len(found) != 1:
+            have = sorted({f"{s.dataset} {s.metric} {s.mode}" for s in rows if s.dataset == dataset}) or sorted(
+                {s.dataset for s in rows}
+            )
+            raise ResultsError(f"{len(found)} results for {dataset} {wanted} {mode or 'any mode'}; found {', '.join(have)}")
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A summary together with its `per_query` rows."""
+
+    results: Results
+    rows: Sequence[Mapping[str, Any]]
+
+
+def summarise(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    chances: Mapping[tuple[str, str], float],
+    seed: int,
+    bootstrap: int = 2000,
+    sampling: Mapping[str, Any] | None = None,
+    versions: Mapping[str, str] | None = None,
+    main: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """An evaluation from `per_query` rows and `chances` {(dataset, metric): level}.
+
+    `main` names each dataset's own metric; by default UVRB's published one, R@1 elsewhere.
+    """
+    table, abilities = tabulate(rows)
+    own = {d: (main or {}).get(d) or (uvrb.DATASETS[d].metric if d in uvrb.DATASETS else "R@1") for d in abilities}
+    scores = [
+        _score(key, values, abilities[key[2]], chances.get((key[2], key[1])), seed, bootstrap) for key, values in table.items()
+    ]
+    return Evaluation(
+        Results(
+            model_digest=_only(rows, "model_digest"),
+            benchmark_digest=_only(rows, "benchmark_digest"),
+            main=own,
+            scores=tuple(scores),
+            averages=tuple(_averages(table, abilities, own, chances, seed, bootstrap)),
+            seed=seed,
+            bootstrap=bootstrap,
+            sampling=dict(sampling or {}),
+            versions=dict(versions or {}),
+        ),
+        rows,
+    )
+
+
+def write(folder: Path, evaluation: Evaluation) -> None:
+    """Write `per_query.parquet`, then `results.json`."""
+    shards = folder / f".{PER_QUERY}.tmp"
+    schema.write_table("per_query", [dict(row) for row in evaluation.rows], shards, shard_rows=max(1, len(evaluation.rows)))
+    (shards / "part-00000.parquet").replace(folder / PER_QUERY)
+    shutil.rmtree(shards)
+    runs.write_json(folder / RESULTS, evaluation.results.model_dump(mode="json", by_alias=True))
+
+
+def read(folder: Path) -> Evaluation:
+    """Read both files back. Raises ResultsError where one is missing, of another schema, or they speak of different
+    models.
+    """
+    for name in (RESULTS, PER_QUERY):
+        if not (folder / name).is_file():
+            raise ResultsError(f"{folder} has no {name}; expected the output of the evaluate stage")
+    results = Results.model_validate_json((folder / RESULTS).read_text())
+    if results.schema_ != RESULTS_SCHEMA:
+        raise ResultsError(
+            f"{folder / RESULTS}: found schema {results.schema_}, expected {RESULTS_SCHEMA}; evaluate the model again"
+        )
+    rows = schema.read_table("per_query", folder / PER_QUERY)
+    for name in ("model_digest", "benchmark_digest"):
+        if (found := _only(rows, name)) != (told := getattr(results, name)):
+            raise ResultsError(f"{folder}: {PER_QUERY} has {name} {found[:12]}, {RESULTS} {told[:12]}; evaluate the model again")
+    return Evaluation(results, rows)
+
+
+def tabulate(rows: Sequence[Mapping[str, Any]]) -> tuple[Table, dict[str, str]]:
+    """`per_query` rows as {(mode, metric, dataset): {query_id: value}}, and the ability of each dataset."""
+    table: Table = {}
+    abilities: dict[str, str] = {}
+    for row in rows:
+        values = table.setdefault((row["mode"], row["metric"], row["dataset"]), {})
+        if row["query_id"] in values:
+            raise ResultsError(
+                f"query {row['query_id']!r} of {row['dataset']!r} stands twice for {row['metric']}, mode {row['mode']!r}"
+            )
+        values[row["query_id"]] = row["value"]
+        abilities[row["dataset"]] = row["ability"]
+    return table, abilities
+
+
+def _only(rows: Sequence[Mapping[str, Any]], column: str) -> str:
+    found = sorted({str(row[column]) for row in rows})
+    if len(found) != 1:
+        raise ResultsError(f"{PER_QUERY} holds {len(found)} values of {column}: {found[:3]}; expected one evaluation of one model")
+    return found[0]
+
+
+def _score(key: Key, values: Mapping[str, float], ability: str, chance: float | None, seed: int, n: int) -> Score:
+    mode, metric, dataset = key
+    numbers = list(values.values())
+    low, high = bootstrap_interval(numbers, seed, n)
+    return Score(
+        dataset=dataset,
+        ability=ability,
+        mode=mode,
+        metric=metric,
+        value=sum(numbers) / len(numbers),
+        low=low,
+        high=high,
+        n=len(numbers),
+        chance=chance,
+    )
+
+
+def _averages(
+    table: Table,
+    abilities: Mapping[str, str],
+    own: Mapping[str, str],
+    chances: Mapping[tuple[str, str], float],
+    seed: int,
+    n: int,
+) -> list[Score]:
+    """For each mode: averages of the datasets' own metrics, and of every metric that all datasets of the average have."""
+    found, names = [], (MAIN, *dict.fromkeys(metric for _, metric, _ in table))
+    wanted = [(m, *part) for m in sorted({mode for mode, _, _ in table}) for part in uvrb.weights(abilities).items()]
+    for mode, average, parts in wanted:
+        for metric in names:
+            keys = [(mode, own[d] if metric == MAIN else metric, d) for d in parts]
+            if all(key in table for key in keys):
+                found.append(_average(average, metric, keys, parts, table, chances, seed, n))
+    return found
+
+
+def _average(
+    average: str,
+    metric: str,
+    keys: Sequence[Key],
+    parts: Mapping[str, float],
+    table: Table,
+    chances: Mapping[tuple[str, str], float],
+    seed: int,
+    n: int,
+) -> Score:
+    values = [v for key in keys for v in table[key].values()]
+    strata = [key[2] for key in keys for _ in table[key]]
+    low, high = bootstrap_interval(values, seed, n, strata=strata, weights=parts)
+    levels = [chances.get((key[2], key[1])) for key in keys]
+    return Score(
+        dataset=average,
+        ability=None,
+        mode=keys[0][0],
+        metric=metric,
+        value=stratified_mean(values, strata, parts),
+        low=low,
+        high=high,
+        n=len(values),
+        chance=None if None in levels else sum(parts[key[2]] * (level or 0.0) for key, level in zip(keys, levels, strict=True)),
+    )
