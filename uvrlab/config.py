@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
@@ -37,7 +38,7 @@ class ConfigError(ValueError):
 class Section(BaseModel):
     """Base of every section: frozen, no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False)
 
     def digest_view(self) -> dict[str, Any]:
         """The section as plain JSON values without its operational fields."""
@@ -241,7 +242,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     if path is not None:
         if not path.is_file():
             raise ConfigError([f"no recipe at {path}; expected a YAML file such as configs/demo.yaml"])
-        tree = yaml.safe_load(path.read_text()) or {}
+        tree = _read_yaml(path.read_text(), str(path)) or {}
         if not isinstance(tree, dict):
             raise ConfigError([f"{path}: expected a mapping at the top, found {type(tree).__name__}"])
     for override in overrides:
@@ -257,16 +258,32 @@ def parse_config(tree: dict[str, Any]) -> Config:
         raise ConfigError([_explain(e) for e in error.errors()]) from error
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads `1e-3` as text; here it is the number that everyone means."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # a subclass of SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{where}: not valid YAML: {' '.join(str(error).split())}"]) from error
+
+
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, sign, value = override.partition("=")
     if not sign or not key.strip():
         raise ConfigError([f"override {override!r}: expected a.b=value"])
     *parents, leaf = key.strip().split(".")
     for parent in parents:
-        tree = tree.setdefault(parent, {})
+        if tree.get(parent) is None:
+            tree[parent] = {}
+        tree = tree[parent]
         if not isinstance(tree, dict):
             raise ConfigError([f"override {override!r}: {parent} is not a section"])
-    tree[leaf] = yaml.safe_load(value)
+    tree[leaf] = _read_yaml(value, f"override {override!r}")
 
 
 def _explain(error: Any) -> str:

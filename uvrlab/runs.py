@@ -24,8 +24,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST = "manifest.json"
+STATUS = "status.json"
 MANIFEST_SCHEMA = 1
-OUTSIDE_DIGEST = frozenset({MANIFEST, "status.json", "cost.json", "stage_report.json", "report.html", "logs", "rendered"})
+OUTSIDE_DIGEST = frozenset({MANIFEST, STATUS, "cost.json", "stage_report.json", "report.html", "logs", "rendered"})
 PACKAGE_ROOT = Path(__file__).resolve().parent
 RECORDED_PACKAGES = ("uvrlab", "torch", "transformers", "trl", "peft", "av", "pyarrow", "numpy", "faiss-cpu")
 
@@ -78,6 +79,7 @@ class StageReport(BaseModel):
     warnings: list[str] = Field(default_factory=list)
     cost: dict[str, float] = Field(default_factory=dict)
     digest: str = ""
+    source_listing: str = ""  # of a folder outside the run; decides whether the run is current, never its digest
     page: Any = Field(default=None, exclude=True, repr=False)
 
 
@@ -217,7 +219,9 @@ class RunDir:
             if (found := sha256_file(self.path / name)) != entry.sha256:
                 raise RunError(f"{self.path}: {name} was altered (sha256 {found[:12]}, expected {entry.sha256[:12]}); restore it")
         m = self.manifest
-        if _run_digest(run_key(m.config, m.inputs, m.code_digest), m.files) != m.digest:
+        follows = _run_digest(run_key(m.config, m.inputs, m.code_digest), m.files) == m.digest
+        facts = all(entry == _entry(self.path, self.path / name) for name, entry in listed.items())
+        if not (follows and facts and m.stage in m.config and m.seed == m.config.get("seed", 0)):
             raise RunError(f"{self.path}: {MANIFEST} was altered: its digest does not follow from its fields")
 
 
@@ -232,8 +236,9 @@ def lock(path: Path) -> Iterator[None]:
     path.mkdir(parents=True, exist_ok=True)
     with (path / ".lock").open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            # lockf, not flock: a forked worker that outlives its killed parent must not keep the lock
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             raise RunError(f"another process is working in {path}; wait for it or stop it") from error
         yield
 
@@ -242,7 +247,7 @@ class Heartbeat:
     """Keeps `status.json` fresh while a stage runs, and leaves its end or its cause of death there."""
 
     def __init__(self, folder: Path, stage: str, period_s: float = 10.0) -> None:
-        self.file, self.period_s, self.state = folder / "status.json", period_s, {"stage": stage, "pid": os.getpid()}
+        self.file, self.period_s, self.state = folder / STATUS, period_s, {"stage": stage, "pid": os.getpid()}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -266,7 +271,21 @@ class Heartbeat:
 
 
 def clear(folder: Path) -> None:
-    """Empty an unfinished or outdated output directory."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    """Empty an unfinished or outdated output directory. Raises RunError on a folder that no stage wrote.
+
+    Its manifest goes first and its status last, so that a kill half way leaves neither a false run nor a foreign folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    present = {p.name for p in folder.iterdir()}
+    if present and not present & {MANIFEST, STATUS}:
+        raise RunError(
+            f"{folder} holds files that no stage wrote ({min(present)}, ...); expected an empty folder, choose another --out"
+        )
+    (folder / STATUS).touch()
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in present - {STATUS, MANIFEST}:
+        child = folder / name
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()

@@ -14,6 +14,7 @@ from typing import Any
 
 from uvrlab import runs
 from uvrlab.config import Config, StageConfig
+from uvrlab.listing import source_listing
 from uvrlab.runs import Manifest, Metric, RunDir, RunError, StageReport
 
 
@@ -164,9 +165,9 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
     stage = STAGES[config.stage]
     digests = {name: run.digest for name, run in sorted(_open_inputs(stage, inputs).items())}
     view, code = config.digest_view(), runs.code_digest(stage.sources)
-    key = runs.run_key(view, digests, code)
-    with runs.lock(runs.work_dir() / key):
-        if stage.cached and not force and (report := _finished(out, key)):
+    key, listing = runs.run_key(view, digests, code), source_listing(config.own)
+    with runs.lock(runs.work_dir() / "out" / runs.digest_json(str(out.resolve()))), runs.lock(runs.work_dir() / key):
+        if stage.cached and not force and (report := _finished(out, key, listing)):
             return report
         runs.clear(out)
         started = time.monotonic()
@@ -174,7 +175,7 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
             report = load(stage.target)(config, {n: Path(p) for n, p in inputs.items()}, out)
             runs.write_json(out / "metrics.json", {name: metric.value for name, metric in sorted(report.metrics.items())})
             manifest = runs.seal(out, stage=stage.name, config=view, inputs=digests, code=code)
-            report.digest = manifest.digest
+            report.digest, report.source_listing = manifest.digest, listing
             report.cost |= {
                 "seconds": round(time.monotonic() - started, 2),
                 "peak_memory_bytes": float(runs.peak_memory_bytes()),
@@ -184,7 +185,7 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
     return report
 
 
-def _finished(out: Path, key: str) -> StageReport | None:
+def _finished(out: Path, key: str, listing: str) -> StageReport | None:
     try:
         run = RunDir(out)
         run.verify()
@@ -192,7 +193,8 @@ def _finished(out: Path, key: str) -> StageReport | None:
     except (RunError, OSError, ValueError):
         return None
     m = run.manifest
-    return report if runs.run_key(m.config, m.inputs, m.code_digest) == key else None
+    current = runs.run_key(m.config, m.inputs, m.code_digest) == key and report.source_listing == listing
+    return report if current else None
 
 
 def _write_report(out: Path, report: StageReport, manifest: Manifest) -> None:

@@ -1,0 +1,124 @@
+"""The configuration tree: frozen, strict, every problem at once, path-free digests, cheap to import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from uvrlab.config import Config, ConfigError, load_config, parse_config, parse_stage_config
+from uvrlab.stages import STAGES
+
+
+def _problems(*overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, overrides)
+    return caught.value.problems
+
+
+def test_a_config_cannot_be_changed_after_it_was_built():
+    with pytest.raises(ValidationError):
+        Config().sft.steps = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("override", ["sft.steps='3'", "sft.steps=3.5", "sft.learning_rate=.nan", "sft.learning_rate=.inf"])
+def test_values_are_not_converted_silently(override):
+    assert len(_problems(override)) == 1
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_known_one():
+    assert _problems("sft.lerning_rate=1.0") == ["sft.lerning_rate: unknown key; did you mean 'learning_rate'?"]
+    assert "known keys: run, profile, backbone" in _problems("zzz=1")[0]
+
+
+def test_every_problem_is_reported_at_once():
+    found = _problems("sft.steps=0", "ingest.media=zip", "evaluate.bootstrp=5", "run.seed=x")
+    assert [problem.split(":")[0] for problem in found] == ["run.seed", "ingest.media", "sft.steps", "evaluate.bootstrp"]
+
+
+def test_cross_field_rules_name_the_remedy():
+    assert "set ingest.source.path=DIR" in _problems("ingest.source.kind=folder")[0]
+    assert "must sum to 1" in _problems("synthesize.tasks={T2V: 0.5}")[0]
+
+
+@pytest.mark.parametrize("override", ["sft", "=3", "backbone.size=3", "sft.lora=[1"])
+def test_a_malformed_override_is_a_config_error(override):
+    assert override.split("=")[0].split(".")[0] in _problems(override)[0]
+
+
+def test_numbers_may_be_written_as_everyone_writes_them():
+    assert load_config(None, ["sft.learning_rate=1e-4"]).sft.learning_rate == 1e-4
+
+
+def test_broken_files_are_config_errors(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    with pytest.raises(ConfigError, match="no recipe at"):
+        load_config(recipe)
+    recipe.write_text("- a\n- b\n")
+    with pytest.raises(ConfigError, match="expected a mapping"):
+        load_config(recipe)
+    recipe.write_text("sft: [1\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(recipe)
+
+
+def test_overrides_win_over_the_file_and_may_open_an_empty_section(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("run: {seed: 3}\nsft:\n")
+    config = load_config(tmp_path / "recipe.yaml", ["run.seed=4", "sft.steps=7"])
+    assert (config.run.seed, config.sft.steps) == (4, 7)
+
+
+def test_paths_devices_and_worker_counts_stay_out_of_every_digest():
+    plain = load_config(None, ["ingest.source.kind=folder", "ingest.source.path=/here"])
+    moved = load_config(
+        None,
+        [
+            "ingest.source.kind=folder",
+            "ingest.source.path=/there",
+            "run.device=cuda",
+            "run.workers=9",
+            "register.registry_dir=/elsewhere",
+            "evaluate.batch_size=3",
+        ],
+    )
+    for stage in STAGES:
+        assert plain.for_stage(stage).digest_view() == moved.for_stage(stage).digest_view()
+    assert "/here" not in json.dumps(plain.for_stage("ingest").digest_view())
+
+
+@given(seed=st.integers(0, 2**31), steps=st.integers(1, 10**6), share=st.floats(0, 1))
+def test_every_other_value_enters_the_digest_of_its_own_stage_alone(seed, steps, share):
+    base, other = Config(), parse_config({"sft": {"steps": steps, "warmup_share": share}, "run": {"seed": seed}})
+    assert other.for_stage("sft").digest_view()["sft"]["steps"] == steps
+    assert other.for_stage("sft").digest_view()["seed"] == seed
+    assert other.for_stage("ingest").digest_view()["ingest"] == base.for_stage("ingest").digest_view()["ingest"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_config_survives_its_journey_as_text(stage):
+    config = Config().for_stage(stage)
+    assert parse_stage_config(config.model_dump_json(), stage) == config
+
+
+def test_a_resolved_recipe_is_itself_a_recipe(tmp_path):
+    (tmp_path / "resolved.json").write_text(Config().model_dump_json(by_alias=True))
+    assert load_config(tmp_path / "resolved.json") == Config()
+
+
+def test_importing_the_config_takes_under_a_third_of_a_second_and_loads_nothing_heavy():
+    code = (
+        "import time, sys; start = time.process_time(); import uvrlab.config; spent = time.process_time() - start;"
+        "print(spent, [m for m in ('torch', 'numpy', 'transformers', 'pyarrow', 'zenml', 'kfp', 'dvc') if m in sys.modules])"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)]
+    assert min(float(out.split()[0]) for out in runs) < 0.3
+    assert all(out.split(maxsplit=1)[1].strip() == "[]" for out in runs)
+
+
+def test_an_empty_recipe_is_the_vetted_one():
+    assert parse_config({}) == Config() == load_config(None)

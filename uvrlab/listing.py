@@ -1,0 +1,51 @@
+"""What lies in a folder that a recipe points at, as one digest: how an engine notices that the folder changed.
+
+It never enters a run digest (paths and times say nothing about content): it only decides whether a finished run is still current.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from uvrlab.config import Section, SourceConfig
+from uvrlab.runs import digest_json
+
+STAMPS = ("mtime", "LastModified", "updated", "ETag", "etag")  # what file systems call a file's version
+
+
+def source_listing(section: Section) -> str:
+    """sha256 over names, sizes and times of everything a stage's `source` points at; "" for the procedural world.
+
+    Raises FileNotFoundError when the source is absent.
+    """
+    source = getattr(section, "source", None)
+    if not isinstance(source, SourceConfig) or source.kind == "world":
+        return ""
+    wanted = [path for path in (source.path, source.captions) if path]
+    return digest_json([entry for path in wanted for entry in _entries(path, inside=source.path or "")])
+
+
+def _entries(path: str, inside: str) -> Iterator[list[Any]]:
+    if "://" in path:
+        yield from _remote(path)
+        return
+    here = Path(path)
+    if not here.exists() and path != inside and (Path(inside) / path).exists():
+        return  # a captions file inside the folder: listed with it
+    if not here.exists():
+        raise FileNotFoundError(f"no source at {path}; expected a folder or file, set ingest.source.path=DIR")
+    files = [here] if here.is_file() else sorted(f for f in here.rglob("*") if f.is_file())
+    for file in files:
+        stat = file.stat()
+        yield [file.relative_to(here).as_posix(), stat.st_size, stat.st_mtime_ns]
+
+
+def _remote(url: str) -> Iterator[list[Any]]:
+    import fsspec
+
+    system, root = fsspec.core.url_to_fs(url)
+    found = system.find(root, detail=True)
+    for name, info in sorted(found.items()):
+        yield [name.removeprefix(root), info.get("size"), [str(info[key]) for key in STAMPS if key in info]]
