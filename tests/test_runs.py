@@ -84,7 +84,9 @@ TAMPERINGS = {
     "other inputs": lambda d: _edit(d / "manifest.json", inputs={"clips": "zz"}),
     "other code": lambda d: _edit(d / "manifest.json", code_digest="zz"),
     "another digest": lambda d: _edit(d / "manifest.json", digest="00"),
-    "a file no longer listed": lambda d: _edit(d / "manifest.json", files=json.loads((d / "manifest.json").read_text())["files"][1:]),
+    "a file no longer listed": lambda d: _edit(
+        d / "manifest.json", files=json.loads((d / "manifest.json").read_text())["files"][1:]
+    ),
     "a wrong row count": lambda d: _edit(
         d / "manifest.json", files=[{**f, "rows": 7} for f in json.loads((d / "manifest.json").read_text())["files"]]
     ),
@@ -150,7 +152,10 @@ def test_a_failed_stage_leaves_its_cause_of_death(tmp_path):
     assert (status["state"], status["cause"], status["stage"]) == ("failed", "ZeroDivisionError: oops", "sft")
 
 
-HOLD = "import sys, time; from pathlib import Path; from uvrlab import runs\nwith runs.lock(Path(sys.argv[1])): print('held', flush=True); {}"
+HOLD = (
+    "import sys, time; from pathlib import Path; from uvrlab import runs\n"
+    "with runs.lock(Path(sys.argv[1])): print('held', flush=True); {}"
+)
 
 
 def test_of_two_processes_on_one_folder_one_is_refused_and_a_dead_holder_leaves_no_lock(tmp_path):

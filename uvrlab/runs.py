@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,29 @@ def write_json(path: Path, value: Any) -> None:
 def work_dir() -> Path:
     """Where checkpoints and caches live: `$UVR_WORK`, else `work/` under the current directory."""
     return Path(os.environ.get("UVR_WORK", "work")).resolve()
+
+
+_key: ContextVar[str] = ContextVar("run_key")
+
+
+@contextmanager
+def working(key: str) -> Iterator[None]:
+    """Tell the stage inside which run it is, so that it finds its checkpoints without knowing the table of stages."""
+    token = _key.set(key)
+    try:
+        yield
+    finally:
+        _key.reset(token)
+
+
+def checkpoint_dir() -> Path:
+    """Where the running stage keeps its checkpoints: `work_dir()/<run key>`. Raises RunError outside `stages.run_stage`."""
+    try:
+        folder = work_dir() / _key.get()
+    except LookupError:
+        raise RunError("no stage is running here; call it by uvrlab.stages.run_stage") from None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def source_files(sources: Iterable[str]) -> list[Path]:

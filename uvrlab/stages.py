@@ -77,7 +77,7 @@ STAGES: dict[str, Stage] = {
             "uvrlab.validation.run:run",
             {"clips": CLIPS, "uvrd": UVRD, "benchmark": Input("benchmark"), "reference": Input("uvrd", optional=True)},
             ("checks",),
-            (*_CORE, "validation"),
+            (*_CORE, "data/world", "validation"),
         ),
         Stage(
             "sft",
@@ -105,7 +105,7 @@ STAGES: dict[str, Stage] = {
             "uvrlab.registry:run",
             {"model": MODEL, "results": RESULTS, "incumbent_results": Input("results", optional=True)},
             ("entry",),
-            (*_CORE, "registry.py", "card.py"),
+            ("registry.py", "card.py", "data", "evaluation"),
             cached=False,
         ),
     )
@@ -171,7 +171,7 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
             return report
         runs.clear(out)
         started = time.monotonic()
-        with runs.Heartbeat(out, stage.name):
+        with runs.Heartbeat(out, stage.name), runs.working(key):
             report = load(stage.target)(config, {n: Path(p) for n, p in inputs.items()}, out)
             runs.write_json(out / "metrics.json", {name: metric.value for name, metric in sorted(report.metrics.items())})
             manifest = runs.seal(out, stage=stage.name, config=view, inputs=digests, code=code)
@@ -206,7 +206,7 @@ def _write_report(out: Path, report: StageReport, manifest: Manifest) -> None:
 
 
 def current_run_key(config: StageConfig[Any], inputs: Mapping[str, Path]) -> str:
-    """The run key that `run_stage` works under; a stage names its checkpoint folder by it."""
+    """The run key that `run_stage` would work under; the stage itself asks `runs.checkpoint_dir()`."""
     stage = STAGES[config.stage]
     digests = {name: RunDir(path).digest for name, path in sorted(inputs.items())}
     return runs.run_key(config.digest_view(), digests, runs.code_digest(stage.sources))
