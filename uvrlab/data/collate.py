@@ -136,7 +136,7 @@ class Collator:
         ids: list[int] = []
         if system:
             ids += [start, *encode.plain(f"system\n{system}"), end, *encode.raw("\n")]
-        shape = self._shape(item)
+        shape = self.shape_of(item)
         media = self._media_ids(shape)
         lead = [start, *encode.raw("user\n"), *media] if media else [start]
         user = text if media else f"user\n{text}"
@@ -165,7 +165,8 @@ class Collator:
         positions = self.positions(len(ids), shape, media, n_lead)
         return _Row(ids, positions, n_prompt, disc, gen, cut_text, shape)
 
-    def _shape(self, item: DecodedItem) -> MediaShape:
+    def shape_of(self, item: DecodedItem) -> MediaShape:
+        """Media shapes of one item; raises where the backbone or the template cannot hold it."""
         spec = self.spec
         if item.wave is not None and not spec.hears:
             raise ItemError(f"item {item.item_id}: {spec.name} has no audio tower; leave the audio modality out")

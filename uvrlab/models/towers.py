@@ -78,8 +78,11 @@ def _audio_tokens(tower: Any, mel: int) -> int:
     return ((((rest - 1) // 2 + 1) - 1) // 2 + 1 - 1) // 2 + 1 + chunks * 13
 
 
-def forward(model: Any, batch: Batch, features: Features | None = None) -> Any:
-    """Last hidden states (B, L, width) of a batch; without `features` the towers run on the batch's media."""
+def forward(model: Any, batch: Batch, features: Features | None = None, mask: Any = None) -> Any:
+    """Last hidden states (B, L, width) of a batch; without `features` the towers run on the batch's media.
+
+    `mask` (B, 1, L, L) bool replaces the causal mask, True where a row may look at a column.
+    """
     core = core_of(model)
     features = features if features is not None else media_features(model, batch.media)
     embeds = core.get_input_embeddings()(batch.input_ids)
@@ -97,7 +100,8 @@ def forward(model: Any, batch: Batch, features: Features | None = None) -> Any:
     if picture:
         extra = _deepstack(batch.input_ids, picture, width)
     # Behind right padding nothing can look at it, so no mask is needed and attention takes its fast causal path.
-    mask = None if batch.padding_side == "right" else batch.attention_mask
+    if mask is None:
+        mask = None if batch.padding_side == "right" else batch.attention_mask
     out = core.language_model(
         inputs_embeds=embeds, attention_mask=mask, position_ids=batch.position_ids, use_cache=False, return_dict=True, **extra
     )

@@ -1,0 +1,54 @@
+"""The one adapter of a model: LoRA on the language model, plus rows for the read-out tokens where the backbone lacks them.
+
+GVE's recipe: rank 16, alpha 32, dropout 0.1 on q, k, v, up, gate and down; towers, projector and token table stay frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvrlab.data.prompts import token_id
+from uvrlab.data.spec import DISC_TOKEN, GEN_TOKEN, Backbone
+
+
+def add_readout_tokens(spec: Backbone, model: Any, tokenizer: Any) -> list[int]:
+    """Make sure <disc_emb> and <gen_emb> exist; returns the ids of those added now.
+
+    A new row starts from the row of one of the family's delimiter tokens (UME-R1). Published checkpoints have spare rows behind
+    their tokenizer; the table is enlarged only where they run out.
+    """
+    import torch
+
+    missing = [name for name in (DISC_TOKEN, GEN_TOKEN) if name not in tokenizer.get_vocab()]
+    if not missing:
+        return []
+    from tokenizers import AddedToken
+
+    tokenizer.add_tokens([AddedToken(name, special=False, normalized=False) for name in missing])
+    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    sources = dict(zip((DISC_TOKEN, GEN_TOKEN), spec.readout_from, strict=True))
+    tables = [model.get_input_embeddings(), model.get_output_embeddings()]
+    with torch.no_grad():
+        for name in missing:
+            new, old = token_id(tokenizer, name), token_id(tokenizer, sources[name])
+            for table in tables:
+                table.weight[new] = table.weight[old]
+    return [token_id(tokenizer, name) for name in missing]
+
+
+def new_adapter(
+    spec: Backbone, model: Any, *, rank: int = 16, alpha: int = 32, dropout: float = 0.1, trainable_rows: list[int] | None = None
+) -> Any:
+    """The model under a fresh LoRA adapter (no effect until trained); `trainable_rows` are token rows that train too."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=spec.lora_targets,
+        task_type="CAUSAL_LM",
+        trainable_token_indices={"embed_tokens": trainable_rows} if trainable_rows else None,
+    )
+    return get_peft_model(model, config)

@@ -1,0 +1,178 @@
+"""`Embedder.load(path).encode(items)`: any mix of text, image, video and audio to unit vectors.
+
+A vector depends on its item alone: not on padding side, batch size or neighbours (tested, cosine >= 0.9999). Decoding runs in
+worker processes ahead of the model, items are batched by length, and order is kept. Nothing is cached here; that is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uvrlab.config import LimitsConfig
+from uvrlab.data.collate import Batch, Collator
+from uvrlab.data.decoding import decode_items
+from uvrlab.data.items import DecodedItem, Item, ItemError
+from uvrlab.data.spec import DISC_TOKEN
+from uvrlab.data.workers import MediaPool, Reject
+from uvrlab.models import towers
+from uvrlab.models.preprocess import Preprocess
+
+Entry = Item | DecodedItem
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Vectors of the items that could be encoded: (K, D) float32 of unit length, their indices, and the rejects."""
+
+    vectors: np.ndarray
+    kept: list[int]
+    rejects: list[Reject]
+    truncated: int  # items whose text was cut
+
+
+@dataclass
+class Embedder:
+    """A loaded model that turns items into vectors. `digest` names the model: backbone, adapter and preprocessing."""
+
+    spec: Any
+    model: Any
+    tokenizer: Any
+    preprocess: Preprocess
+    digest: str
+    device: str = "cpu"
+    limits: LimitsConfig | None = None
+
+    def __post_init__(self) -> None:
+        self.collate = Collator(
+            self.spec,
+            self.tokenizer,
+            self.model.config,
+            max_text_tokens=self.preprocess.max_text_tokens,
+            max_interleaved_s=self.preprocess.sampling.max_window_s,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> Embedder:
+        """Load a model directory, a backbone folder or a backbone's name; the golden vectors of a directory are checked."""
+        from uvrlab.models.modeldir import load_model
+
+        loaded = load_model(path, device=device)
+        return cls(loaded.spec, loaded.model, loaded.tokenizer, loaded.preprocess, loaded.digest, device)
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        return int(self.model.config.get_text_config().hidden_size)
+
+    def encode(self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2) -> np.ndarray:
+        """(B, D) float32 unit vectors in the order of `items`; an item that cannot be encoded is an error that names it."""
+        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers)
+        if result.rejects:
+            first = result.rejects[0]
+            raise ItemError(
+                f"{len(result.rejects)} of {len(items)} items cannot be encoded, first {first.item}: {first.reason}, "
+                f"{first.detail}; "
+                "use encode_or_reject to leave them out"
+            )
+        return result.vectors
+
+    def encode_or_reject(
+        self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2, pool: MediaPool | None = None
+    ) -> Encoded:
+        """As `encode`, but an item that cannot be encoded becomes a `Reject` and has no vector. `workers=0` decodes here."""
+        order = sorted(range(len(items)), key=lambda i: _length_key(items[i]))
+        sums = np.zeros((len(items), self.width), np.float32)
+        rejects: dict[int, Reject] = {}
+        truncated = 0
+        with ExitStack() as stack:
+            if pool is None and workers and any(isinstance(x, Item) and x.has_media for x in items):
+                pool = stack.enter_context(MediaPool(workers, self.limits))
+            for owners, parts in self._batches(items, order, batch_size, pool, rejects):
+                batch = self.collate(parts, template=self.preprocess.template)
+                np.add.at(sums, owners, self.embed(batch))
+                truncated += batch.truncated
+        kept = [i for i in range(len(items)) if i not in rejects]
+        vectors = sums[kept]
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if kept and not (np.isfinite(norms).all() and norms.min() > 1e-6):
+            bad = kept[int(np.nanargmin(np.where(np.isfinite(norms), norms, 0.0)))]
+            raise ItemError(f"item {_name(items[bad])}: its vector is not finite; the weights or the input are broken")
+        return Encoded(vectors / norms if kept else vectors, kept, [rejects[i] for i in sorted(rejects)], truncated)
+
+    def embed(self, batch: Batch) -> np.ndarray:
+        """(B, D) float32 unit vectors of one collated batch, read at the read-out token."""
+        import torch
+
+        with torch.inference_mode():
+            hidden = towers.forward(self.model, batch.to(self.device))
+            at = batch.disc_positions
+            rows = torch.arange(len(at))
+            self._check_readout(batch.input_ids[rows, at], at)
+            states = hidden[rows.to(hidden.device), at.to(hidden.device)].float()
+            return torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
+
+    def _check_readout(self, ids: Any, at: Any) -> None:
+        name = DISC_TOKEN if self.preprocess.template == "embed" else self.spec.tokens.end_of_text
+        if bool((at < 0).any()) or bool((ids != self.collate.text.id(name)).any()):
+            raise ItemError(f"a row has no {name} at its read-out position; collate with template {self.preprocess.template!r}")
+
+    def _batches(
+        self, items: Sequence[Entry], order: list[int], size: int, pool: MediaPool | None, rejects: dict[int, Reject]
+    ) -> Iterator[tuple[list[int], list[DecodedItem]]]:
+        """Full batches of decoded parts and the index of the item that owns each; broken items go to `rejects`."""
+        owners: list[int] = []
+        parts: list[DecodedItem] = []
+        for index, decoded in self._decoded(items, order, pool):
+            if isinstance(decoded, Reject):
+                rejects[index] = decoded
+                continue
+            owners += [index] * len(decoded)
+            parts += decoded
+            while len(parts) >= size:
+                yield owners[:size], parts[:size]
+                owners, parts = owners[size:], parts[size:]
+        if parts:
+            yield owners, parts
+
+    def _decoded(self, items: Sequence[Entry], order: list[int], pool: MediaPool | None) -> Iterator[tuple[int, Any]]:
+        sampling = self.preprocess.sampling
+        ready = [i for i in order if isinstance(items[i], DecodedItem)]
+        for i in ready:
+            yield i, self._checked(items[i], [items[i]])
+        files = [i for i in order if isinstance(items[i], Item)]
+        sources: list[Any] = [items[i] for i in files]
+        for i, decoded in zip(files, decode_items(sources, sampling, pool), strict=True):
+            yield i, decoded if isinstance(decoded, Reject) else self._checked(items[i], decoded)
+
+    def _checked(self, item: Entry, parts: list[Any]) -> Any:
+        """The parts, or a `Reject` where the template cannot hold one of them."""
+        try:
+            for part in parts:
+                self.collate.shape_of(part)
+        except ValueError as error:
+            return Reject(_name(item), "error", str(error))
+        return parts
+
+
+def _name(item: Entry) -> str:
+    return item.item_id
+
+
+def _length_key(item: Entry) -> tuple[float, ...]:
+    """Items of about equal token counts side by side, judged before anything is decoded."""
+    text = float(len(item.text or ""))
+    if isinstance(item, DecodedItem):
+        return (
+            float(item.frames is not None),
+            float(item.wave is not None),
+            float(len(item.wave) if item.wave is not None else 0),
+            text,
+        )
+    seconds = (item.end_s or 1e6) - item.start_s if item.video_uri or item.audio_uri else 0.0
+    return (float(bool(item.video_uri)), float(item.sound or bool(item.audio_uri)), seconds, text)

@@ -1,0 +1,42 @@
+"""`preprocess.json`: everything between a file and the model that a vector depends on, with the versions that made it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from uvrlab.data.decoding import Sampling
+from uvrlab.data.spec import DISC_TOKEN, GEN_TOKEN, Backbone
+
+PACKAGES = ("av", "numpy", "torch", "torchvision", "transformers", "peft", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Sampling of media, template and read-out. `embed` reads <disc_emb>, `last` an appended end-of-text token (GVE)."""
+
+    sampling: Sampling = field(default_factory=Sampling)
+    template: Literal["embed", "last"] = "embed"
+    max_text_tokens: int = 512
+
+    def save(self, path: Path, spec: Backbone) -> None:
+        """Write the record, the token names and, for the reader, decoder and package versions."""
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        tokens = {"disc": DISC_TOKEN, "gen": GEN_TOKEN, **{k: v for k, v in asdict(spec.tokens).items() if v}}
+        value: dict[str, Any] = {**asdict(self), "tokens": tokens, "decoder": "pyav", "versions": versions}
+        path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Preprocess:
+        """Read `preprocess.json`."""
+        value = json.loads(path.read_text())
+        return cls(Sampling(**value["sampling"]), value["template"], value["max_text_tokens"])
+
+
+def default_preprocess(spec: Backbone) -> Preprocess:
+    """What a bare backbone of this kind is read with: frames decoded at up to twice the size that the processor keeps."""
+    height = max(224, 2 * int(spec.video_max_pixels**0.5))
+    return Preprocess(Sampling(rate_hz=spec.sampling_rate_hz, max_window_s=spec.max_seconds, max_height=height))
