@@ -59,5 +59,5 @@ def test_metadata_equals_the_published_table() -> None:
 
 
 def test_a_wrong_name_is_an_error_with_the_nearest() -> None:
-    with pytest.raises(KeyError, match="did you mean 'MSRVTT'"):
+    with pytest.raises(ValueError, match="did you mean 'MSRVTT'"):
         uvrb.dataset("MSR-VTT")

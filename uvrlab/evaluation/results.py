@@ -6,7 +6,6 @@ It computes no metric and compares nothing: tasks.py scores, compare.py compares
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,10 +125,7 @@ def summarise(
 
 def write(folder: Path, evaluation: Evaluation) -> None:
     """Write `per_query.parquet`, then `results.json`."""
-    shards = folder / f".{PER_QUERY}.tmp"
-    schema.write_table("per_query", [dict(row) for row in evaluation.rows], shards, shard_rows=max(1, len(evaluation.rows)))
-    (shards / "part-00000.parquet").replace(folder / PER_QUERY)
-    shutil.rmtree(shards)
+    schema.write_file("per_query", [dict(row) for row in evaluation.rows], folder / PER_QUERY)
     runs.write_json(folder / RESULTS, evaluation.results.model_dump(mode="json", by_alias=True))
 
 

@@ -61,10 +61,10 @@ DATASETS: dict[str, Dataset] = {
 
 
 def dataset(name: str) -> Dataset:
-    """The metadata of a dataset. Raises KeyError with the nearest name: a wrong name must never silently drop a prompt."""
+    """The metadata of a dataset. Raises ValueError with the nearest name: a wrong name must never silently drop a prompt."""
     if name not in DATASETS:
         near = difflib.get_close_matches(name, DATASETS, 1, 0.0)[0]
-        raise KeyError(f"unknown UVRB dataset {name!r}; did you mean {near!r}? expected one of {', '.join(DATASETS)}")
+        raise ValueError(f"unknown UVRB dataset {name!r}; did you mean {near!r}? expected one of {', '.join(DATASETS)}")
     return DATASETS[name]
 
 
