@@ -1,0 +1,135 @@
+"""One clip's rows: right for the clip, equal whatever else is in the table, cut on frame edges, faults as rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from uvrlab.config import SynthesizeConfig
+from uvrlab.data.schema import STYLES, WORD_RANGES, to_arrow
+from uvrlab.data.world import Scene, attribute_combos
+from uvrlab.synthesis.extend import Extension, extend, subclip
+from uvrlab.synthesis.plan import GIVEN, Cell
+from uvrlab.synthesis.providers import PROVIDERS
+
+OWN = SynthesizeConfig()
+ALL = {Cell("T2V", style): 1 for style in STYLES} | {Cell("I2V"): 2, Cell("V2V"): 2}
+
+
+def _world(clip: dict[str, Any], cells: dict[Cell, int] = ALL, seed: int = 0, own: SynthesizeConfig = OWN) -> Extension:
+    return extend(clip, cells, PROVIDERS["world"](), own, seed)
+
+
+def _given(clip: dict[str, Any], cells: dict[Cell, int]) -> Extension:
+    return extend(clip, cells, PROVIDERS["given"](), OWN, 0)
+
+
+def test_every_cell_becomes_pairs_with_both_traces(world_clip: Callable[..., Any]) -> None:
+    made = _world(world_clip("train", 3))
+    assert [(p["task"], p["style"]) for p in made.pairs].count(("I2V", "")) == 2
+    assert len(made.pairs) == 9 and not made.rejects
+    assert sorted((t["pair_id"], t["side"]) for t in made.traces) == sorted(
+        (p["pair_id"], side) for p in made.pairs for side in ("query", "target")
+    )
+    for table in ("pairs", "traces", "questions"):
+        to_arrow(table, getattr(made, table))
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_captions_keep_the_word_range_of_their_style(world_clip: Callable[..., Any], index: int) -> None:
+    for pair in _world(world_clip("train", index)).pairs:
+        if pair["style"]:
+            low, high = WORD_RANGES[pair["style"]]
+            assert low <= len(pair["query"]["text"].split()) <= high
+
+
+def test_times_are_frame_exact_and_inside_the_clip(world_clip: Callable[..., Any]) -> None:
+    clip = world_clip("train", 5)
+    for pair in _world(clip).pairs:
+        query = pair["query"]
+        if pair["task"] == "I2V":
+            assert query["modalities"] == ["image"] and query["start_s"] == query["end_s"]
+            assert (query["start_s"] * 16) % 1 == pytest.approx(0.5)  # the middle of a frame of 16 fps
+        elif pair["task"] == "V2V":
+            assert (query["start_s"] * 16) % 1 == 0 and (query["end_s"] * 16) % 1 == 0
+            assert 0 <= query["start_s"] < query["end_s"] <= clip["end_s"]
+        assert (pair["target"]["start_s"], pair["target"]["end_s"]) == (0.0, 4.0)
+
+
+def test_a_window_keeps_the_clock_of_its_file(real_clip: Callable[..., Any]) -> None:
+    clip = real_clip("long", start_s=60.0)
+    queries = [p["query"] for p in _given(clip, {Cell("I2V"): 3, Cell("V2V"): 3}).pairs]
+    assert all(60.0 <= q["start_s"] <= q["end_s"] <= 63.0 for q in queries)
+
+
+def test_the_target_has_sound_just_where_the_clip_is_audible(world_clip: Callable[..., Any]) -> None:
+    for index in range(12):
+        clip = world_clip("train", index)
+        wanted = ["video", "audio"] if clip["audible"] else ["video"]
+        assert all(p["target"]["modalities"] == wanted for p in _world(clip).pairs)
+
+
+def test_a_silent_query_has_no_sound_in_its_trace(world_clip: Callable[..., Any]) -> None:
+    made = _world(world_clip("train", 0))
+    segments = {p["pair_id"] for p in made.pairs if p["task"] == "V2V"}
+    thoughts = [t["think"] for t in made.traces if t["pair_id"] in segments and t["side"] == "query"]
+    assert thoughts and all("Sound:" not in think for think in thoughts)
+
+
+def test_rows_depend_on_clip_cells_and_seed_alone(world_clip: Callable[..., Any]) -> None:
+    clip = world_clip("train", 8)
+    whole, alone = _world(clip), _world(clip, {Cell("V2V"): 1})
+    assert whole == _world(clip)
+    assert alone.pairs[0] == next(p for p in whole.pairs if p["pair_id"] == alone.pairs[0]["pair_id"])
+    assert whole != _world(clip, seed=1)
+
+
+def test_trace_errors_are_flagged_and_leave_pairs_alone(world_clip: Callable[..., Any]) -> None:
+    clip = world_clip("train", 2)
+    clean, noisy = _world(clip), _world(clip, own=SynthesizeConfig(trace_error_rate=1.0))
+    assert clean.pairs == noisy.pairs
+    assert any(t["flags"] for t in noisy.traces) and not any(t["flags"] for t in clean.traces)
+
+
+def test_questions_carry_the_clips_split_and_never_another_clip(world_clip: Callable[..., Any]) -> None:
+    made = _world(world_clip("val", 1))
+    assert made.questions and {(q["clip_id"], q["split"]) for q in made.questions} == {("world-val-000001", "val")}
+
+
+def test_given_uses_the_clips_own_caption_once(real_clip: Callable[..., Any]) -> None:
+    made = _given(real_clip("dog"), {Cell("T2V", GIVEN): 3, Cell("I2V"): 1})
+    assert [p["style"] for p in made.pairs] == [GIVEN, ""]
+    assert made.pairs[0]["query"]["text"] == "A dog runs over a meadow."
+    assert made.duplicates == 2 and not made.traces and not made.questions
+
+
+def test_a_clip_without_a_scene_is_a_reject_under_world_with_the_remedy(real_clip: Callable[..., Any]) -> None:
+    made = _world(real_clip("dog"))
+    assert not made.pairs and made.rejects[0]["item"] == "dog"
+    assert "synthesize.provider=given" in made.rejects[0]["detail"]
+
+
+def test_a_clip_of_three_frames_keeps_its_caption_and_rejects_its_sub_clip(real_clip: Callable[..., Any]) -> None:
+    made = _given(real_clip("blip", frames=3), {Cell("T2V", GIVEN): 1, Cell("V2V"): 1})
+    assert [p["task"] for p in made.pairs] == ["T2V"]
+    assert "3 frames are too few" in made.rejects[0]["detail"]
+
+
+@given(n=st.integers(4, 5000), fps=st.floats(5.0, 60.0), seed=st.integers(0, 99))
+def test_a_sub_clip_is_never_empty_nor_the_whole(n: int, fps: float, seed: int) -> None:
+    low, high = subclip(n, fps, np.random.default_rng(seed))
+    assert 0 <= low < high <= n and 2 <= high - low < n
+    assert (high - low) / fps <= 10.0 + 1 / fps
+
+
+def test_scene_of_a_train_clip_shares_no_combination_with_test(world_clip: Callable[..., Any]) -> None:
+    combos = {s: set() for s in ("train", "test")}
+    for split, found in combos.items():
+        for index in range(30):
+            found |= attribute_combos(Scene.from_json(world_clip(split, index)["scene"]))
+    assert not combos["train"] & combos["test"]
