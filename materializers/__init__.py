@@ -1,0 +1,1 @@
+"""How ZenML stores what our steps return."""

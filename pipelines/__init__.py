@@ -1,0 +1,1 @@
+"""The graph of stages under each engine, cut from `uvrlab.stages.STAGES`."""

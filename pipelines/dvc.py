@@ -1,0 +1,90 @@
+"""The DVC pipeline: `python -m pipelines.dvc --config F` writes `params.yaml`, the resolved recipe, and `dvc.yaml`.
+
+A stage depends on its upstream's manifest alone (a folder also holds costs, which differ between equal runs), on its sources, and
+on the parameters that enter its digest; a folder that the recipe points at is a dependency too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uvrlab.config import Config, Operational, Section, load_config
+from uvrlab.stages import STAGES, graph
+
+ROOT = "dvc-runs"
+HEAD = "# Written by `make dvc CONFIG=...`; edit the recipe or uvrlab/stages.py instead.\n"
+
+
+def dvc_yaml(config: Config) -> str:
+    """The text of dvc.yaml for one recipe."""
+    wiring = graph(config.profile)
+    stages = {name: _stage(name, inputs, config) for name, inputs in wiring.items()}
+    metrics = [f"{ROOT}/{name}/metrics.json" for name in wiring]
+    tree = {"stages": stages, "metrics": metrics, "plots": _plots(wiring)}
+    return HEAD + yaml.safe_dump(tree, sort_keys=False, width=132)
+
+
+def params_yaml(config: Config) -> str:
+    """The text of params.yaml: every value of the recipe, defaults included, so that `dvc exp run -S a.b=c` reaches all."""
+    return HEAD + yaml.safe_dump(json.loads(config.model_dump_json(by_alias=True)), sort_keys=False, width=132)
+
+
+def _stage(name: str, inputs: dict[str, str], config: Config) -> dict[str, Any]:
+    folders = [f"--in {label}={ROOT}/{producer}" for label, producer in inputs.items()]
+    return {
+        "cmd": " ".join(["uvr run", name, "--config params.yaml", *folders, f"--out {ROOT}/{name}"]),
+        "deps": [
+            *(f"{ROOT}/{producer}/manifest.json" for producer in dict.fromkeys(inputs.values())),
+            *(f"uvrlab/{source}" for source in _without_nested(STAGES[name].sources)),
+            *(_outside(config) if name == "ingest" else ()),
+        ],
+        "params": ["run.seed", "backbone", *_keys(config.section(name), name)],
+        "outs": [f"{ROOT}/{name}"],
+    }
+
+
+def _without_nested(sources: tuple[str, ...]) -> list[str]:
+    """Each source once: a file inside a listed folder would be hashed twice."""
+    return [s for s in dict.fromkeys(sources) if not any(s.startswith(f"{other}/") for other in sources)]
+
+
+def _outside(config: Config) -> list[str]:
+    source = config.ingest.source
+    if source.kind == "world":
+        return []
+    inside = source.captions is None or not Path(source.captions).exists()
+    return ["${ingest.source.path}"] + ([] if inside else ["${ingest.source.captions}"])
+
+
+def _keys(section: Section, at: str) -> Iterator[str]:
+    """The dotted names of the values that enter a digest; a dictionary counts as one value."""
+    for name, field in type(section).model_fields.items():
+        value, key = getattr(section, name), f"{at}.{field.alias or name}"
+        if not any(mark is Operational for mark in field.metadata):
+            yield from _keys(value, key) if isinstance(value, Section) else [key]
+
+
+def _plots(stages: Iterable[str]) -> list[dict[str, Any]]:
+    """The training curve of each stage that writes a model."""
+    trained = [name for name in stages if "model" in STAGES[name].kinds]
+    return [{f"{ROOT}/{name}/curve.csv": {"title": f"{name}: loss", "x": "step", "y": "loss"}} for name in trained]
+
+
+def write(config: Config, folder: Path) -> None:
+    """Write both files."""
+    (folder / "params.yaml").write_text(params_yaml(config))
+    (folder / "dvc.yaml").write_text(dvc_yaml(config))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m pipelines.dvc", description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path("configs/demo.yaml"))
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    args = parser.parse_args()
+    write(load_config(args.config, args.set), Path())

@@ -1,0 +1,48 @@
+"""What the step files share: how a stage runs inside a ZenML step, and what its cache key depends on."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from zenml import log_metadata
+from zenml.config.cache_policy import CachePolicy
+from zenml.types import HTMLString
+
+import materializers.run_dir  # noqa: F401  (registers how a RunDir is stored)
+from uvrlab import runs
+from uvrlab.config import parse_stage_config
+from uvrlab.runs import RunDir, StageReport
+from uvrlab.stages import STAGES, current_run_key, run_stage
+
+
+def sources(stage: str) -> CachePolicy:
+    """ZenML's cache key holds only the step's own file; this adds every library file that can change the stage's result."""
+    root = runs.PACKAGE_ROOT.parent
+    files = [file.relative_to(root).as_posix() for file in runs.source_files(STAGES[stage].sources)]
+    return CachePolicy(file_dependencies=files)
+
+
+def execute(stage: str, config: str, **inputs: RunDir) -> tuple[RunDir, HTMLString]:
+    """Run the stage, log what it reports, and return its run directory with its report.
+
+    The scratch folder is named by the run key: a killed step that is started again finds what it had already finished.
+    """
+    resolved = parse_stage_config(config, stage)
+    paths = {name: run.path for name, run in inputs.items()}
+    out = runs.work_dir() / "zenml" / stage / current_run_key(resolved, paths)
+    report = run_stage(resolved, paths, out)
+    log_metadata(_facts(report))
+    return RunDir(out), _page(report, out)
+
+
+def _facts(report: StageReport) -> dict[str, float | str]:
+    numbers = {f"{name} ({metric.unit})": metric.value for name, metric in report.metrics.items()}
+    return {"digest": report.digest, **numbers, **report.counts, **{f"cost/{k}": v for k, v in report.cost.items()}}
+
+
+def _page(report: StageReport, out: Path) -> HTMLString:
+    page = out / "report.html"
+    if page.is_file():
+        return HTMLString(page.read_text())
+    return HTMLString(f"<!doctype html><title>{report.stage}</title><pre>{escape(report.model_dump_json(indent=1))}</pre>")
