@@ -29,7 +29,8 @@ _STRS = pa.list_(_STR)
 _SPANS = pa.list_(pa.struct([("start_s", _F64), ("end_s", _F64)]))
 
 # One side of a pair: any non-empty set of text, image, video and audio. An image is `image_uri`, or one frame of a clip:
-# then `modalities` holds "image", `clip_id` is set and start_s == end_s is the frame's time.
+# then `modalities` holds "image", `clip_id` is set and start_s == end_s is the frame's time. Times are on the file's clock, as
+# the clip's own start and end are: a window of a long video starts at clip.start_s, not at 0.
 ITEM = pa.struct(
     [
         ("text", _STR),
