@@ -73,10 +73,10 @@ def test_clips_without_caption_give_frames_and_sub_clips_only(tmp_path: Path, re
 
 
 def test_too_many_rejects_stop_the_stage_with_the_remedy(tmp_path: Path, clips: list[Row], real_clip: Callable[..., Any]) -> None:
-    with pytest.raises(RunError, match="synthesize.max_reject_fraction"):
+    with pytest.raises(RunError, match=r"synthesize\.max_reject_fraction"):
         _run(tmp_path, [*clips, *(real_clip(f"c{i}") for i in range(30))], max_reject_fraction=0.05)
 
 
 def test_no_train_side_clips_is_an_error_that_names_the_knob(tmp_path: Path, world_clip: Callable[..., Any]) -> None:
-    with pytest.raises(RunError, match="ingest.world.train"):
+    with pytest.raises(RunError, match=r"ingest\.world\.train"):
         _run(tmp_path, [world_clip("test", 0)])

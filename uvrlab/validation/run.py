@@ -35,6 +35,7 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     write_json(out / "verdict.json", {"passed": not failed, "checks": [v.as_json() for v in verdicts]})
     write_json(out / "leakage.json", [leak.as_json() for leak in leaks])
     if failed:
+        page(verdicts).write(out / "report.html")
         raise ValidationFailed(failed, out / "verdict.json")
     return report(verdicts)
 

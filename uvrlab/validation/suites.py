@@ -202,7 +202,7 @@ def _site(folder: Path) -> dict[str, Any]:
 def _expectation(check: Check) -> Any:
     import great_expectations.expectations as gxe
 
-    return getattr(gxe, check.kind)(**check.arguments, meta={"claim": check.name})
+    return getattr(gxe, check.kind)(**check.arguments, meta={"claim": check.name}, description=check.name)
 
 
 def _verdict(table: str, check: Check, result: Any, n_rows: int) -> Verdict:
