@@ -101,6 +101,7 @@ class SourceConfig(Section):
     path: Annotated[str | None, Operational] = None
     captions: Annotated[str | None, Operational] = None
     columns: dict[str, str] = Field(default_factory=dict)  # our name -> the manifest's name
+    unlisted: bool = True  # take videos that the captions file does not name
 
     @model_validator(mode="after")
     def _needs_a_path(self) -> SourceConfig:
@@ -111,12 +112,14 @@ class SourceConfig(Section):
 
 class IngestConfig(Section):
     source: SourceConfig = SourceConfig()
+    benchmark_sources: tuple[SourceConfig, ...] = ()  # read-only evaluation data: all of it is in the test split
     world: WorldConfig = WorldConfig()
     splits: dict[str, Share] = Field(default_factory=lambda: {"train": 0.7, "val": 0.1, "test": 0.2})
     media: Literal["reference", "proxy", "copy"] = "reference"
     proxy_height: Positive = 256
     max_clip_s: float = 60.0
     window: Literal["fixed", "shots"] = "fixed"
+    min_clip_s: float = 0.2
     benchmark: Literal["test", "captioned"] = "test"  # which clips of a captioned folder are benchmark candidates
     limits: LimitsConfig = LimitsConfig()
     max_reject_fraction: Share = 0.2

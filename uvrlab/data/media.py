@@ -183,12 +183,14 @@ def media_bytes(uri: str, base: Path | str = ".", max_bytes: int | None = None) 
     return data
 
 
-def media_sha256(uri: str, base: Path | str = ".") -> str:
-    """The address of the media: sha256 of its bytes, read in blocks."""
-    digest = hashlib.sha256()
+def media_sha256(uri: str, base: Path | str = ".", max_bytes: int | None = None) -> str:
+    """The address of the media: sha256 of its bytes, read in blocks. Raises MediaError("limit") beyond `max_bytes`."""
+    digest, size = hashlib.sha256(), 0
     with open_media(uri, base) as file:
         while block := file.read(1 << 20):
             digest.update(block)
+            if max_bytes is not None and (size := size + len(block)) > max_bytes:
+                raise MediaError("limit", f"found more than {max_bytes} bytes in {uri}; raise ingest.limits.max_bytes")
     return digest.hexdigest()
 
 

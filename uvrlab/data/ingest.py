@@ -1,0 +1,188 @@
+"""The stage `ingest`: sources in, clips and a benchmark out (`clips/`, `media/`, `benchmark/`, `rejects.parquet`).
+
+Reading names, measuring, cutting and asking are in `sources/`, `measure.py`, `cutting.py` and `benchmark.py`; here they are put
+together. Media faults are reject rows; a stage with too many of them fails.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from uvrlab.config import IngestConfig, StageConfig
+from uvrlab.data import benchmark, cutting, schema
+from uvrlab.data.benchmark import Benchmark
+from uvrlab.data.ingest_page import example_strips, page
+from uvrlab.data.measure import Measured, copies, measure_all, proxies
+from uvrlab.data.shards import ShardWriter
+from uvrlab.data.sources import read_source
+from uvrlab.data.sources.common import Material, SourceRow
+from uvrlab.data.sources.world import world_clips
+from uvrlab.data.workers import MediaPool, Reject
+from uvrlab.progress import Progress
+from uvrlab.report_blocks import Strip
+from uvrlab.runs import Metric, RunError, StageReport
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Ingested:
+    """What the stage collects; `decoded` and `reused` count media files."""
+
+    clips: list[Row] = field(default_factory=list)
+    judged: list[Row] = field(default_factory=list)  # clips of benchmark sources; they never stand in `clips`
+    rejects: list[Reject] = field(default_factory=list)
+    benchmark: Benchmark = field(default_factory=Benchmark)
+    decoded: int = 0
+    reused: int = 0
+
+
+def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageReport:
+    """Write clips and benchmark of the configured sources. Raises RunError without a usable clip or with too many rejects."""
+    own: IngestConfig = config.own
+    made = Ingested()
+    with MediaPool(config.run.workers, own.limits) as pool:
+        with ShardWriter(out / "media") as shards:
+            if own.source.kind == "world":
+                _add_world(made, pool, shards, own, config.run.seed)
+            else:
+                _add_material(made, read_source(own.source), pool, shards, own, config.run.seed)
+            for source in own.benchmark_sources:
+                _add_material(made, replace(read_source(source), evaluation_only=True), pool, shards, own, config.run.seed)
+        strips = example_strips(pool, made.clips or made.judged, out, own)
+    _check(made, own)
+    made.benchmark.finish({row["clip_id"]: row for row in (*made.clips, *made.judged)})
+    schema.write_table("clips", made.clips, out / "clips")
+    made.benchmark.write(out / "benchmark")
+    schema.write_file("rejects", [r.row() for r in made.rejects], out / "rejects.parquet")
+    return report(made, strips, own)
+
+
+def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: IngestConfig, seed: int) -> None:
+    total = sum(getattr(own.world, split) for split in schema.SPLITS)
+    progress = Progress("ingest", total, "clips")
+
+    def done(n: int, rendered: bool) -> None:
+        made.decoded, made.reused = made.decoded + n * rendered, made.reused + n * (not rendered)
+        progress.step(n)
+
+    for found in world_clips(pool, own.world, shards, done):
+        if isinstance(found, Reject):
+            made.rejects.append(found)
+        else:
+            made.clips.append(found)
+    benchmark.add_world(made.benchmark, [c for c in made.clips if c["split"] == "test"], seed)
+
+
+def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: ShardWriter, own: IngestConfig, seed: int) -> None:
+    made.rejects += material.rejects
+    measured = _measure(made, material.rows, pool, own)
+    rows = [row for row in material.rows if row.uri in measured]
+    shas = {row.clip_id: measured[row.uri].sha256 for row in rows}
+    splits = dict.fromkeys(shas, "test") if material.evaluation_only else cutting.assign_splits(rows, shas, own, seed)
+    clips: list[Row] = []
+    for row, current in _carried(made, rows, measured, pool, shards, own):
+        clips += cutting.clip_rows(row, current, own, splits[row.clip_id])
+    clips, short = cutting.too_short(clips, own.min_clip_s)
+    made.rejects += short
+    if material.evaluation_only:
+        made.judged += clips
+        made.benchmark.add(material.queries, material.corpus, {c["clip_id"]: c for c in clips})
+    else:
+        made.clips += clips
+        by_id = {row.clip_id: row for row in rows}
+        benchmark.add_folder(made.benchmark, clips, by_id, seed, captioned=own.benchmark == "captioned")
+
+
+def _measure(made: Ingested, rows: Sequence[SourceRow], pool: MediaPool, own: IngestConfig) -> dict[str, Measured]:
+    """{URI: measurement} of everything usable; rejects are named by clip id, not by path."""
+    uris = list(dict.fromkeys(row.uri for row in rows))
+    names = {row.uri: row.clip_id for row in reversed(rows)}
+    progress, measured = Progress("ingest", len(uris), "videos"), {}
+    for uri, found in zip(uris, measure_all(pool, uris, own), strict=True):
+        if isinstance(found, Reject):
+            made.rejects.append(Reject(names[uri], found.reason, found.detail))
+        else:
+            measured[uri] = found
+            made.decoded, made.reused = made.decoded + found.decoded, made.reused + (not found.decoded)
+        progress.step()
+    return measured
+
+
+def _carried(
+    made: Ingested,
+    rows: Sequence[SourceRow],
+    measured: dict[str, Measured],
+    pool: MediaPool,
+    shards: ShardWriter,
+    own: IngestConfig,
+) -> Iterator[tuple[SourceRow, Measured]]:
+    """Rows with the media they will refer to: the source's own, or a proxy or copy in our shards (one a content)."""
+    if own.media == "reference":
+        yield from ((row, measured[row.uri]) for row in rows)
+        return
+    jobs = {measured[row.uri].sha256: (row.uri, measured[row.uri]) for row in reversed(rows)}
+    carried = proxies(pool, list(jobs.values()), own) if own.media == "proxy" else copies(list(jobs.values()), own)
+    written: dict[str, tuple[str, Measured] | Reject] = {}
+    for (sha256, (_, before)), found in zip(jobs.items(), carried, strict=True):
+        if isinstance(found, Reject):
+            written[sha256] = found
+            continue
+        data, probe = found
+        written[sha256] = shards.add(f"{sha256}.mp4" if own.media == "proxy" else sha256, data), replace(before, probe=probe)
+    for row in rows:
+        entry = written[measured[row.uri].sha256]
+        if isinstance(entry, Reject):
+            made.rejects.append(Reject(row.clip_id, entry.reason, entry.detail))
+        else:
+            yield replace(row, uri=entry[0]), entry[1]
+
+
+def _check(made: Ingested, own: IngestConfig) -> None:
+    total = len(made.clips) + len(made.judged) + len(made.rejects)
+    if not made.clips and not made.judged:
+        first = f"; first reject: {made.rejects[0].item}: {made.rejects[0].detail}" if made.rejects else ""
+        raise RunError(f"found no usable clip in source {own.source.kind!r}, expected at least one{first}")
+    if len(made.rejects) > own.max_reject_fraction * total:
+        reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in made.rejects).most_common())
+        raise RunError(
+            f"{len(made.rejects)} of {total} items are rejects ({reasons}), expected at most {own.max_reject_fraction:.0%}; first: "
+            f"{made.rejects[0].item}: {made.rejects[0].detail}; correct the source or raise ingest.max_reject_fraction"
+        )
+
+
+def report(made: Ingested, strips: Sequence[Strip], own: IngestConfig) -> StageReport:
+    """Counts and what a reader should know about them."""
+    counts = {"clips": len(made.clips), "decoded": made.decoded, "reused": made.reused, "rejects": len(made.rejects)}
+    counts |= {f"split_{split}": n for split, n in sorted(Counter(c["split"] for c in made.clips).items())}
+    counts |= {f"reject_{reason}": n for reason, n in sorted(Counter(r.reason for r in made.rejects).items())}
+    counts |= {"queries": len(made.benchmark.queries), "candidates": len(made.benchmark.corpus)}
+    warnings = _warnings(made, own)
+    seconds = sum(c["duration_s"] for c in made.clips)
+    metrics = {
+        "clips": Metric(value=len(made.clips), unit="clips"),
+        "video": Metric(value=round(seconds, 3), unit="s"),
+        "audible": Metric(value=sum(c["audible"] for c in made.clips), unit="clips"),
+    }
+    return StageReport(
+        stage="ingest", metrics=metrics, counts=counts, warnings=warnings, page=page(made, strips, counts, metrics, warnings)
+    )
+
+
+def _warnings(made: Ingested, own: IngestConfig) -> list[str]:
+    warnings = []
+    if not made.benchmark.queries:
+        warnings.append("the benchmark has no query: no clip fell into the test split; raise ingest.splits.test")
+    if made.clips and not any(c["split"] == "train" for c in made.clips):
+        warnings.append("no clip is in the train split; raise ingest.splits.train or ingest.world.train")
+    uncaptioned = sum(not c["caption"] for c in made.clips)
+    if uncaptioned:
+        warnings.append(f"{uncaptioned} of {len(made.clips)} clips have no caption: only frames and sub-clips can ask for them")
+    shared = [sha for sha, n in Counter((c["media_sha256"], c["start_s"]) for c in made.clips).items() if n > 1]
+    if shared:
+        warnings.append(f"{len(shared)} contents stand in the source more than once; equal files share a split")
+    return warnings
