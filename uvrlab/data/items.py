@@ -40,6 +40,7 @@ class Item:
     sound: bool = False
     base: str = "."
     instruction: str | None = None
+    media_sha256: str | None = None  # of the video's or sound's file; names its features in a cache
 
     def __post_init__(self) -> None:
         if not ((self.text and self.text.strip()) or self.image_uri or self.video_uri or self.audio_uri):
@@ -79,7 +80,7 @@ class ClipIndex(dict[str, Clip]):
         return self
 
     def item(self, row: Mapping[str, Any], item_id: str, *, base: Path | str = ".", instruction: str | None = None) -> Item:
-        """An item row (`schema.ITEM`) as an `Item`. A clip's span in the row counts from the clip's own start."""
+        """An item row (`schema.ITEM`) as an `Item`. A row's times are on the file's clock, as the clip's are."""
         wanted = set(row["modalities"])
         parts: dict[str, Any] = {"text": row["text"] if "text" in wanted else None, "base": str(base), "instruction": instruction}
         if "image" in wanted and row["image_uri"]:
@@ -92,10 +93,9 @@ class ClipIndex(dict[str, Clip]):
         clip = self.get(row["clip_id"])
         if clip is None:
             raise ItemError(f"item {item_id}: no clip {row['clip_id']!r} among {len(self)} clips; pass the table that holds it")
-        start_s, end_s = clip.start_s + (row["start_s"] or 0.0), clip.end_s
-        if row["end_s"] is not None:
-            end_s = min(clip.end_s, clip.start_s + row["end_s"])
-        parts: dict[str, Any] = {"base": clip.base}
+        start_s = clip.start_s if row["start_s"] is None else max(clip.start_s, row["start_s"])
+        end_s = clip.end_s if row["end_s"] is None else min(clip.end_s, row["end_s"])
+        parts: dict[str, Any] = {"base": clip.base, "media_sha256": clip.media_sha256}
         if "image" in wanted and not row["image_uri"]:
             parts |= {"image_uri": clip.uri, "image_time_s": start_s}
         if "video" in wanted:
@@ -105,6 +105,17 @@ class ClipIndex(dict[str, Clip]):
                 raise ItemError(f"item {item_id}: clip {clip.clip_id} has no sound to be heard; leave the audio modality out")
             parts |= {"audio_uri": clip.uri, "start_s": start_s, "end_s": end_s}
         return parts
+
+
+@dataclass(frozen=True)
+class MediaShape:
+    """Shapes of one item's media: grids in patches (t, h, w), mel frames, seconds a grid, and audio tokens."""
+
+    video: tuple[int, int, int] | None = None
+    image: tuple[int, int, int] | None = None
+    mel: int = 0
+    seconds_per_grid: float | None = None
+    audio: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,3 +154,45 @@ class DecodedItem:
         fields = {"text": "text", "image": "image", "video": "frames", "audio": "wave"}
         removed: dict[str, Any] = {fields[name]: None for name in modalities}
         return replace(self, **removed)
+
+
+@dataclass(frozen=True)
+class FeaturedItem:
+    """One item whose media has been through the frozen towers: text as ever, features instead of pixels and samples.
+
+    video, image (tokens, width * (1 + deepstack levels)) and audio (tokens, width) tensors, laid out by `shape`.
+    """
+
+    item_id: str
+    text: str | None = None
+    instruction: str | None = None
+    shape: MediaShape = MediaShape()
+    video: Any = None
+    image: Any = None
+    audio: Any = None
+
+    def __post_init__(self) -> None:
+        if not (self.text and self.text.strip()) and self.video is None and self.image is None and self.audio is None:
+            raise ItemError(f"item {self.item_id}: it has no text, image, video or audio; expected at least one")
+        if (self.video is None, self.image is None, self.audio is None) != (
+            self.shape.video is None,
+            self.shape.image is None,
+            not self.shape.audio,
+        ):
+            raise ItemError(f"item {self.item_id}: features and media shape {self.shape} name different modalities")
+
+    def without(self, *modalities: str) -> FeaturedItem:
+        """The same item with "text", "image", "video" or "audio" really removed; towers see each medium apart, so this is exact."""
+        shape = self.shape
+        fields: dict[str, Any] = {}
+        for name in modalities:
+            fields[name] = None
+            shapes: dict[str, dict[str, Any]] = {
+                "text": {},
+                "image": {"image": None},
+                "video": {"video": None, "seconds_per_grid": None},
+                "audio": {"mel": 0, "audio": 0},
+            }
+            shape = replace(shape, **shapes[name])
+        changes: dict[str, Any] = {**fields, "shape": shape}
+        return replace(self, **changes)

@@ -8,24 +8,13 @@ real seconds a grid, and that a clip without sound is never numbered under anoth
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
+from uvrlab.data.items import MediaShape
 from uvrlab.data.prompts import TextEncoder
 from uvrlab.data.spec import Backbone
 
 _REMEMBERED = 512
-
-
-@dataclass(frozen=True)
-class MediaShape:
-    """Shapes of one item's media: grids in patches (t, h, w), mel frames, seconds a grid, and audio tokens."""
-
-    video: tuple[int, int, int] | None = None
-    image: tuple[int, int, int] | None = None
-    mel: int = 0
-    seconds_per_grid: float | None = None
-    audio: int = 0
 
 
 class PositionRule:

@@ -224,8 +224,8 @@ BACKBONES: dict[str, Backbone] = {
             "top": {"position_id_per_seconds": 13, "seconds_per_chunk": 2, "tie_word_embeddings": False},
         },
         hidden_size=2048,
-        # The experts are fused parameters, not linear layers: the adapter sits on attention, beside o_proj left alone as in GVE.
-        lora_targets=r".*\bmodel\.layers.*self_attn\.(q_proj|k_proj|v_proj)",
+        # The experts are fused parameters, not linear layers: the adapter sits on attention, o_proj left alone as in GVE.
+        lora_targets=r".*language_model.*self_attn\.(q_proj|k_proj|v_proj)",
         interleave="merge",
         positions_per_s=13,
         seconds_per_chunk=2,

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import LimitsConfig
-from uvrlab.data.collate import Batch, Collator
+from uvrlab.data.batch import Batch
+from uvrlab.data.collate import Collator
 from uvrlab.data.decoding import decode_items
 from uvrlab.data.items import DecodedItem, Item, ItemError
 from uvrlab.data.spec import DISC_TOKEN

@@ -6,19 +6,9 @@ Features of frozen towers are computed once a clip and reused over steps, epochs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from uvrlab.data.collate import IGNORED, Batch, Media
-
-
-@dataclass(frozen=True)
-class Features:
-    """Tower outputs of a batch, in the order of `Media`'s rows: (tokens, width * (1 + deepstack levels)), sound (tokens, width)."""
-
-    image: tuple[Any, ...] = ()
-    video: tuple[Any, ...] = ()
-    audio: tuple[Any, ...] = ()
+from uvrlab.data.batch import IGNORED, Batch, Features, Media
 
 
 def core_of(model: Any) -> Any:
@@ -84,7 +74,7 @@ def forward(model: Any, batch: Batch, features: Features | None = None, mask: An
     `mask` (B, 1, L, L) bool replaces the causal mask, True where a row may look at a column.
     """
     core = core_of(model)
-    features = features if features is not None else media_features(model, batch.media)
+    features = features or batch.features or media_features(model, batch.media)
     embeds = core.get_input_embeddings()(batch.input_ids)
     config, width = core.config, embeds.shape[-1]
     extra: dict[str, Any] = {}
