@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from uvrlab import plots
@@ -159,16 +159,25 @@ def test_curves_leave_out_what_is_not_finite_and_say_so() -> None:
     assert "no finite points" in plots.curves({"a": [(0, float("nan"))]}, "x", "y")
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9)), min_size=1, max_size=300))
-def test_points_stay_inside_the_plot(points: list[tuple[float, float]]) -> None:
-    html = plots.curves({"a": points}, "x", "y")
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=200), st.booleans())
+@example([(0, 0), (0, 1e-201)], False)
+@example([(0, 1e9), (1, 1e9 + 1e-6)], False)
+@example([(1e308, 5e-324), (-1e308, 1e308)], True)
+@example([(0, 1e-14), (1, 3e-14)], False)
+def test_points_stay_inside_the_plot(points: list[tuple[float, float]], log_y: bool) -> None:
+    html = plots.curves({"a": points}, "x", "y", log_y=log_y)
     for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", " ".join(re.findall(r'points="([^"]*)"', html))):
         assert -0.01 <= float(x) <= 100.01
         assert -0.01 <= float(y) <= 100.01
 
 
-@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [1e-9, 2e-9], [-1e12, 1e12], [float("nan"), 1.0]])
+@pytest.mark.parametrize(
+    "values", [[0.0], [5.0, 5.0], [1e-9, 2e-9], [-1e12, 1e12], [float("nan"), 1.0], [1e308, -1e308], [5e-324, 0.0]]
+)
 def test_odd_ranges_draw(values: list[float]) -> None:
     report = Report("t").histogram(values, "s").bars({str(i): v for i, v in enumerate(values)}, "s")
     Checker(report.heat(["r"], ["c"] * len(values), [values], "x", diverging=True).html())

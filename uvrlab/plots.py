@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 Value = Metric | float
 N_COLOURS = 6
 MAX_POINTS = 500
+SMALLEST, LARGEST = 1e-200, 1e200  # beyond them a value is drawn as zero, or at the limit
 SMOOTH_FROM = 120  # points; shorter curves are drawn as they are
 
 
@@ -69,7 +70,7 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_
         array = np.asarray(points, dtype=float).reshape(-1, 2)
         good = np.isfinite(array).all(axis=1) & ((array[:, 1] > 0) | (not log_y))
         lost += int((~good).sum())
-        clean[name] = array[good]
+        clean[name] = np.clip(array[good], -LARGEST, LARGEST)
     everything = np.concatenate([*clean.values(), np.empty((0, 2))])
     if not len(everything):
         return '<p class="note">no finite points to draw</p>'
@@ -98,7 +99,7 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_
 def histogram(values: Sequence[float] | Array, unit: str, bins: int = 30) -> str:
     """Counts of finite values in equal bins; median and 5 % and 95 % quantiles in words below."""
     array = np.asarray(values, dtype=float)
-    finite = array[np.isfinite(array)]
+    finite = np.clip(array[np.isfinite(array)], -LARGEST, LARGEST)
     if not finite.size:
         return '<p class="note">no finite values to draw</p>'
     low, high, ticks = _axis(finite, tight=True)
@@ -168,7 +169,7 @@ def _value(value: Value) -> float:
 
 def _ends(value: Value) -> list[float]:
     ends = [value.value, value.low, value.high] if isinstance(value, Metric) else [value]
-    return [float(end) for end in ends if end is not None and math.isfinite(end)]
+    return [float(end) for end in ends if end is not None and abs(end) <= LARGEST]
 
 
 def _bar(value: Value, unit: str, chance: float | None, low: float, high: float, dots: bool, label: str) -> str:
@@ -265,12 +266,16 @@ def _part(value: Any, low: float, high: float) -> Any:
 def _axis(values: Sequence[float] | Array, *, tight: bool = False) -> tuple[float, float, list[float]]:
     """(low, high, ticks) around the values: ends on round numbers, or `tight` at the values themselves."""
     low, high = float(np.min(values)), float(np.max(values))
-    if high <= low:
-        low, high = low - (0 if low == 0 and not tight else 0.5), high + 0.5
+    size = max(abs(low), abs(high))
+    if size < SMALLEST:
+        low, high = (-0.5 if tight else 0.0), 0.5
+    elif high - low <= 1e-9 * size:  # too close for distinct labels: show them as one level
+        low, high = low - size / 2, high + size / 2
     step = _step((high - low) / 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = [round(i * step, 12) for i in range(first, last + 1)]
-    return (low, high, [t for t in ticks if low - 1e-9 <= t <= high + 1e-9]) if tight else (ticks[0], ticks[-1], ticks)
+    ticks = [float(f"{i * step:.12g}") for i in range(first, last + 1)]
+    inside = [t for t in ticks if low - 1e-9 * step <= t <= high + 1e-9 * step]
+    return (low, high, inside) if tight else (ticks[0], ticks[-1], ticks)
 
 
 def _log_axis(values: Array) -> tuple[float, float, list[float]]:
