@@ -1,7 +1,7 @@
 """The procedural world: clips rendered from a scene graph, and every text about them that can be told true from false.
 
-`sample_scene` draws a scene, `render_clip` films it, `captions`, `questions`, `trace` and `grounded_response` talk about it. numpy and
-PyAV only. It makes effects measurable on a laptop; it is no claim about real-world quality.
+`sample_scene` draws a scene, `render_clip` films it, `captions`, `questions`, `trace` and `grounded_response` talk about it.
+numpy and PyAV only. It makes effects measurable on a laptop; it is no claim about real-world quality.
 """
 
 from uvrlab.data.world.captions import WORD_RANGES, captions, frame_caption, to_clip_row

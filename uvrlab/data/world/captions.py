@@ -1,18 +1,19 @@
-"""Captions of a scene in the five styles of GVE (facts: word ranges from the paper), true by construction, within range by construction.
+"""Captions of a scene in the five styles of GVE, true by construction and within the published word ranges by construction.
 
-concise 10-25 words, rich 80-200, abstract 30-100 (no colour or shape of any object), keywords 5-30, partial 10-70 (one event or aspect).
+concise 10-25 words, rich 80-200, abstract 30-100 (no colour or shape of any object), keywords 5-30, partial 10-70 (an event or
+aspect, not the whole). Words are counted as runs without white space.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from uvrlab.data.world import words
 from uvrlab.data.world.motion import object_state, place_at
-from uvrlab.data.world.scene import Scene
+from uvrlab.data.world.scene import Scene, events_during
 from uvrlab.data.world.tables import stable_rng
 from uvrlab.data.world.words import Moment, count_words, pick, sentence, with_article
 
@@ -74,63 +75,52 @@ def _concise(scene: Scene, rng: np.random.Generator) -> str:
     What sets the clip apart from its siblings comes first, as a person who knows the others would write it.
     """
     low, high = WORD_RANGES["concise"]
-    moments = words.timeline(scene)
-    with_sounds = {"sound", "timing"} & set(scene.contrasts) or rng.random() < 0.5
-    extras = _concise_extras(scene, rng)
-    n_events = len(scene.events)
-    bare = n_events > 2 or rng.random() < 0.3
-    for sounds, limit, shortest in (
-        (with_sounds, 9, bare),
-        (with_sounds, 9, True),
-        (False, 9, True),
-        (False, 4, True),
-        (False, 3, True),
-    ):
-        text = ", ".join(_concise_moments(moments[:limit], scene, rng, bool(sounds), shortest))
-        if text and count_words(text) <= high:
-            break
-    if not text:
-        text = words.list_words([with_article(o.name) for o in scene.objects])
-    for i, (wanted, extra) in enumerate(extras):
-        needed = count_words(text) < low
-        if (wanted or needed) and count_words(text) + count_words(extra) <= high:
-            text += ("," if i % 2 == 0 else "") + f" {extra}"
+    text = _concise_events(scene, rng, high)
+    wanted, spare = _concise_extras(scene, rng)
+    for number, extra in enumerate([*wanted, *spare]):
+        needed = number < len(wanted) or count_words(text) < low
+        if needed and extra not in text and count_words(f"{text} {extra}") <= high:
+            text += f", {extra}" if extra.startswith("while") else f" {extra}"
     return sentence(text)
+
+
+def _concise_events(scene: Scene, rng: np.random.Generator, high: int) -> str:
+    """The fullest wording of the timeline that fits: with sounds or without, with articles or bare, all moments or the first."""
+    moments = words.timeline(scene)
+    sounds = bool({"sound", "timing"} & set(scene.contrasts)) or bool(rng.random() < 0.5)
+    bare = len(scene.events) > 2 or bool(rng.random() < 0.3)
+    for with_sounds, short, limit in ((sounds, bare, 9), (sounds, True, 9), (False, True, 9), (False, True, 4), (False, True, 3)):
+        text = ", ".join(_concise_moments(moments[:limit], scene, rng, with_sounds, short))
+        if text and count_words(text) <= high:
+            return text
+    return words.list_words([with_article(o.name) for o in scene.objects])
 
 
 def _concise_moments(moments: Sequence[Moment], scene: Scene, rng: np.random.Generator, sounds: bool, bare: bool) -> list[str]:
     clauses: list[str] = []
     for moment in moments:
-        heard = [words.SOUND_WORDS[s.kind][0] for s in moment.sounds] if sounds else []
-        if moment.event is None:
-            if heard:
-                clauses.append(f"{'then ' if clauses else ''}{heard[0]}{'' if bare else ' alone'}")
-            continue
-        name = scene.objects[moment.event.object].name
-        name = name if bare else with_article(_named(scene, moment.event.object, rng, 0.3))
-        motion = words.MOTION_WORDS[moment.event.motion]
-        clause = f"{name} {motion[0] if bare else pick(motion, rng)}"
-        clauses.append(f"{'then ' if clauses else ''}{clause}{' with ' + words.list_words(heard) if heard else ''}")
+        heard = words.list_words([words.SOUND_WORDS[s.kind][0] for s in moment.sounds]) if sounds and moment.sounds else ""
+        then = "then " if clauses else ""
+        if moment.event is not None:
+            thing = scene.objects[moment.event.object]
+            name = thing.name if bare else with_article(_named(scene, moment.event.object, rng, 0.3))
+            motion = words.MOTION_WORDS[moment.event.motion]
+            clauses.append(f"{then}{name} {motion[0] if bare else pick(motion, rng)}{' with ' + heard if heard else ''}")
+        elif heard:
+            clauses.append(f"{then}{heard} alone")
     return clauses
 
 
-def _concise_extras(scene: Scene, rng: np.random.Generator) -> list[tuple[bool, str]]:
-    """(wanted even if the range is already met, text), the contrasts first; the two last are always true, so ten words are always reached."""
-    camera = (
-        "camera" in scene.contrasts or rng.random() < (0.3 if scene.camera.kind == "still" else 0.6),
-        f"while {pick(words.CAMERA_WORDS[scene.camera.kind], rng)}",
-    )
-    background = (rng.random() < 0.4, f"on {with_article(words.background_words(scene))} background")
-    still = [
-        (("colour" in scene.contrasts or rng.random() < 0.3), f"beside {with_article(o.name)}") for o in scene.objects if o.still
-    ]
-    optional = [*still, background]
+def _concise_extras(scene: Scene, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Extras to be added while they fit, the contrasts first; and true ones to fall back on when ten words are not met."""
+    camera = f"while {pick(words.CAMERA_WORDS[scene.camera.kind], rng)}"
+    background = f"on {with_article(words.background_words(scene))} background"
+    beside = [f"beside {with_article(o.name)}" for o in scene.objects if o.still]
     first = [camera] if "camera" in scene.contrasts else []
-    rest = optional if first else [camera, *optional]
-    order = [rest[int(i)] for i in rng.permutation(len(rest))]
-    forced = [(False, camera[1]), (False, background[1])]
-    chosen = first + order
-    return [item for item in chosen if item[0]] + [item for item in forced if (True, item[1]) not in chosen]
+    first += beside[:2] if "colour" in scene.contrasts else []
+    chances = [(0.4, background), (0.3 if scene.camera.kind == "still" else 0.6, camera), *((0.3, text) for text in beside)]
+    rest = [text for chance, text in chances if rng.random() < chance and text not in first]
+    return first + [rest[int(i)] for i in rng.permutation(len(rest))], [camera, background]
 
 
 def _keywords(scene: Scene, rng: np.random.Generator) -> str:
@@ -178,13 +168,9 @@ def _rich(scene: Scene, rng: np.random.Generator) -> str:
     count = _NUMBERS[len(scene.objects)]
     thing = pick(("object", "shape", "figure"), rng)
     shows = pick(("shows", "presents", "contains"), rng)
-    parts.append(
-        (
-            1,
-            0,
-            f"The clip {shows} {count} {thing}{'s' if len(scene.objects) > 1 else ''} on {with_article(words.background_words(scene))} background.",
-        )
-    )
+    things = thing if len(scene.objects) == 1 else f"{thing}s"
+    setting = with_article(words.background_words(scene))
+    parts.append((1, 0, f"The clip {shows} {count} {things} on {setting} background."))
     for number, item in enumerate(scene.objects):
         look = with_article(f"{pick(words.SIZE_WORDS[item.size], rng)} {item.name}")
         verb = pick(("starts in the", "begins in the", "is first seen in the"), rng)
@@ -246,45 +232,13 @@ def _closing(scene: Scene, rng: np.random.Generator) -> list[str]:
     return texts
 
 
-_MOVES_GIST = {
-    "left": "sideways travel",
-    "right": "sideways travel",
-    "up": "vertical travel",
-    "down": "vertical travel",
-    "orbit": "circling",
-    "bounce": "hopping",
-    "spin": "turning",
-    "grow": "a change of size",
-    "shrink": "a change of size",
-    "blink": "a vanishing act",
-    "still": "rest",
-}
-_SOUND_GIST = {
-    "beep": "electronic tones",
-    "hum": "deep droning",
-    "siren": "an alarm",
-    "chirp": "birdlike calls",
-    "whoosh": "rushing air",
-    "clicks": "a rattle",
-    "bell": "a metallic ring",
-    "drum": "heavy beats",
-}
-_CAMERA_GIST = {
-    "still": ("The viewpoint never changes.", "We watch from one fixed point."),
-    "pan_left": ("Our gaze travels towards the left.", "The viewpoint wanders leftward."),
-    "pan_right": ("Our gaze travels towards the right.", "The viewpoint wanders rightward."),
-    "zoom_in": ("We come nearer as it goes on.", "The viewpoint draws closer."),
-    "zoom_out": ("We back away as it goes on.", "The viewpoint withdraws slowly."),
-}
-
-
 def _abstract(scene: Scene, rng: np.random.Generator) -> str:
     """The gist: theme, amount and kinds of activity in order, who acts, what kind of sound world, viewpoint."""
     pace = ("motionless", "calm", "measured", "lively", "busy")[min(len(scene.events), 4)]
     theme = pick(("play of simple figures", "study of simple forms in motion", "little geometric scene"), rng)
     crowd = ("a lone figure", "a pair of figures", "a small group", "a full stage")[len(scene.objects) - 1]
     parts = [(0, 0, sentence(f"{with_article(pace)} {theme} with {crowd}"))]
-    gists = [_MOVES_GIST[e.motion] for e in scene.events]
+    gists = [words.MOVES_GIST[e.motion] for e in scene.events]
     if gists:
         steps = [g for i, g in enumerate(gists) if i == 0 or g != gists[i - 1]][:6]
         opening = pick(("it is a matter of", "the action is", "we see"), rng)
@@ -292,66 +246,84 @@ def _abstract(scene: Scene, rng: np.random.Generator) -> str:
         actors = len({e.object for e in scene.events})
         parts.append((2, 2, "One figure does all the work." if actors == 1 else "Several figures take their turns."))
     parts.append((1, 3, _abstract_sound(scene, rng)))
-    parts.append((1, 4, pick(_CAMERA_GIST[scene.camera.kind], rng)))
+    parts.append((1, 4, pick(words.CAMERA_GIST[scene.camera.kind], rng)))
     rest = any(o.still for o in scene.objects)
     parts.append((3, 5, "Some of the company only looks on." if rest else "Nobody merely looks on."))
     texture = "an even" if scene.background.style in ("plain", "gradient") else "a patterned"
-    parts.append((4, 6, f"All of it happens before {texture} backdrop in muted tones, as in a plain demonstration film."))
+    parts.append((4, 6, f"All of it happens before {texture} backdrop in muted tones, as in a short demonstration film."))
     return _fit(parts, "abstract")
 
 
 def _abstract_sound(scene: Scene, rng: np.random.Generator) -> str:
     if not scene.sounds:
         return pick(("It unfolds without any sound worth naming.", "It is quiet from beginning to end."), rng)
-    kinds = list(dict.fromkeys(_SOUND_GIST[s.kind] for s in scene.sounds))[:5]
+    kinds = list(dict.fromkeys(words.SOUND_GIST[s.kind] for s in scene.sounds))[:5]
     tied = sum(s.event is not None for s in scene.sounds)
     link = "in step with the action" if tied * 2 > len(scene.sounds) else "mostly on its own, apart from the action"
     return sentence(f"{pick(('one hears', 'the ear gets', 'there is'), rng)} {words.list_words(kinds)}, {link}")
 
 
 def _partial(scene: Scene, rng: np.random.Generator) -> str:
-    """One event with what stands next to it, one sound, the camera, or one object; nothing about the rest of the clip.
+    """A part of the clip: an event and what stands next to it, a sound, the camera, or where an object is.
 
     What sets the family's clips apart is the likelier choice, or no reader could tell which sibling is meant.
     """
     differs = set(scene.contrasts)
     weights = {
-        "event": bool(scene.events) * (3 + 3 * len(differs & {"mover", "motion", "order"})),
-        "sound": bool(scene.sounds) * (1 + 4 * len(differs & {"sound", "timing"})),
-        "camera": 1 + 4 * ("camera" in differs),
-        "object": 1 + 4 * ("colour" in differs),
+        "event": bool(scene.events) * (2 + 3 * len(differs & {"mover", "motion", "order"})),
+        "sound": bool(scene.sounds) * (1 + 3 * len(differs & {"sound", "timing"})),
+        "camera": 1 + 3 * ("camera" in differs),
+        "object": 1 + 3 * ("colour" in differs),
     }
-    chosen = str(rng.choice(list(weights), p=np.array(list(weights.values())) / sum(weights.values())))
-    opening = pick(("in part of this clip", "at one point", "somewhere in the video", "in one stretch of it"), rng)
-    if chosen == "event":
-        return sentence(f"{opening} {_partial_event(scene, rng)}")
-    if chosen == "sound":
-        sound = scene.sounds[int(rng.integers(len(scene.sounds)))]
-        doing = words.events_during(scene, sound)
-        together = f"while the {_event_words(scene, doing[0], rng)}" if doing else "while nothing moves"
-        return sentence(
-            f"{opening} there is {pick(words.SOUND_WORDS[sound.kind], rng)}, {together}, {_part_of_clip(scene, sound.start_s)}"
-        )
-    number = int(rng.integers(len(scene.objects)))
-    thing = scene.objects[number]
-    look = with_article(f"{pick(words.SIZE_WORDS[thing.size], rng)} {thing.name}")
-    if chosen == "camera":
-        camera = pick(words.CAMERA_WORDS[scene.camera.kind], rng)
-        return sentence(f"in this clip {camera} over {with_article(words.background_words(scene))} background with {look} on it")
-    others = [o.name for i, o in enumerate(scene.objects) if i != number]
-    beside = f", together with {with_article(pick(others, rng))}" if others else ", with no other figure near it"
-    return sentence(f"when it begins, {look} is to be seen in the {words.place_words(thing.place)} of the picture{beside}")
+    chances = np.array(list(weights.values()), dtype=float)
+    chosen = [str(c) for c in rng.choice(list(weights), 2, replace=False, p=chances / chances.sum())]
+    text = f"{_PARTIAL[chosen[0]](scene, rng)}"
+    if weights[chosen[1]] > 2 and rng.random() < 0.6:
+        text += f"; {_PARTIAL[chosen[1]](scene, rng)}"
+    return sentence(
+        f"{pick(('in part of this clip', 'at one point', 'somewhere in the video', 'in one stretch of it'), rng)} {text}"
+    )
 
 
 def _partial_event(scene: Scene, rng: np.random.Generator) -> str:
     number = int(rng.integers(len(scene.events)))
     event = scene.events[number]
-    text = f"{with_article(_named(scene, event.object, rng, 0.5))} {pick(words.MOTION_WORDS[event.motion], rng)}, {_part_of_clip(scene, event.start_s)}"
+    name = with_article(_named(scene, event.object, rng, 0.5))
+    text = f"{name} {pick(words.MOTION_WORDS[event.motion], rng)}, {_part_of_clip(scene, event.start_s)}"
     neighbours = [i for i in (number - 1, number + 1) if 0 <= i < len(scene.events)]
-    if neighbours and rng.random() < 0.7:
+    if neighbours and rng.random() < 0.8:
         other = neighbours[int(rng.integers(len(neighbours)))]
         return f"{text}, just {'after' if other < number else 'before'} the {_event_words(scene, other, rng)}"
     return f"{text}, for about {event.end_s - event.start_s:.1f} seconds"
+
+
+def _partial_sound(scene: Scene, rng: np.random.Generator) -> str:
+    sound = scene.sounds[int(rng.integers(len(scene.sounds)))]
+    doing = events_during(scene, sound)
+    together = f"while the {_event_words(scene, doing[0], rng)}" if doing else "while nothing moves"
+    return f"there is {pick(words.SOUND_WORDS[sound.kind], rng)}, {together}, {_part_of_clip(scene, sound.start_s)}"
+
+
+def _partial_camera(scene: Scene, rng: np.random.Generator) -> str:
+    name = with_article(_named(scene, int(rng.integers(len(scene.objects))), rng, 0.5))
+    background = with_article(words.background_words(scene))
+    return f"{pick(words.CAMERA_WORDS[scene.camera.kind], rng)} over {background} background with {name} on it"
+
+
+def _partial_object(scene: Scene, rng: np.random.Generator) -> str:
+    number = int(rng.integers(len(scene.objects)))
+    others = [o.name for i, o in enumerate(scene.objects) if i != number]
+    beside = f"together with {with_article(pick(others, rng))}" if others else "with no other figure near it"
+    place = words.place_words(scene.objects[number].place)
+    return f"{with_article(_named(scene, number, rng, 1.0))} is to be seen, at first in the {place}, {beside}"
+
+
+_PARTIAL: dict[str, Callable[[Scene, np.random.Generator], str]] = {
+    "event": _partial_event,
+    "sound": _partial_sound,
+    "camera": _partial_camera,
+    "object": _partial_object,
+}
 
 
 def _event_words(scene: Scene, number: int, rng: np.random.Generator) -> str:

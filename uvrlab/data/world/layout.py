@@ -12,8 +12,11 @@ SOUND_S = (0.4, 1.2)
 
 
 def possible(objects: tuple[Object, ...], events: tuple[Event, ...]) -> bool:
-    """Whether every motion stays on the grid, ends on a free place, and no object does two things at once or grows or shrinks twice."""
-    places, scaled = [o.place for o in objects], set()
+    """Whether every motion stays on the grid, ends on a free place, and no object is asked too much.
+
+    An object never does two things at once, and grows at most once and shrinks at most once.
+    """
+    places, scaled = [o.place for o in objects], set[tuple[int, str]]()
     busy = [(a, b) for i, a in enumerate(events) for b in events[:i] if a.object == b.object]
     if any(overlap_s(a, b) > 0.0 for a, b in busy):
         return False
@@ -23,9 +26,9 @@ def possible(objects: tuple[Object, ...], events: tuple[Event, ...]) -> bool:
         if target not in tables.PLACES or target in others:
             return False
         if event.motion in ("grow", "shrink"):
-            if event.object in scaled:
+            if (event.object, event.motion) in scaled:
                 return False
-            scaled.add(event.object)
+            scaled.add((event.object, event.motion))
         places[event.object] = target
     return True
 
@@ -37,13 +40,13 @@ def slots(duration_s: float, rng: np.random.Generator) -> list[tuple[float, floa
     else:
         wanted = min(14, int(rng.integers(max(3, round(duration_s / 8)), max(4, round(duration_s / 4)) + 1)))
     count = max(1, min(wanted, int((duration_s - 0.2) / EVENT_S[0])))
-    lengths = rng.uniform(*EVENT_S, count)
+    lengths = rng.triangular(EVENT_S[0], EVENT_S[0] + 0.1, EVENT_S[1], count)  # mostly short: gaps remain for sounds
     room = duration_s - 0.2
     if lengths.sum() > room:
         spare = max(lengths.sum() - EVENT_S[0] * count, 1e-9)
         lengths = EVENT_S[0] + (lengths - EVENT_S[0]) * (room - EVENT_S[0] * count) / spare
     tenths = np.floor(lengths * 10 + 1e-6).astype(int)
-    gaps = rng.multinomial(int(round(room * 10)) - int(tenths.sum()), np.full(count + 1, 1 / (count + 1)))
+    gaps = rng.multinomial(round(room * 10) - int(tenths.sum()), np.full(count + 1, 1 / (count + 1)))
     starts = 1 + np.cumsum(gaps[:-1]) + np.concatenate([[0], np.cumsum(tenths)[:-1]])
     if count > 1 and rng.random() < 0.1:
         late = int(rng.integers(1, count))
@@ -78,7 +81,7 @@ def sounds(events: tuple[Event, ...], duration_s: float, rng: np.random.Generato
 def place_sound(
     kind: str, events: tuple[Event, ...], others: list[Sound], duration_s: float, rng: np.random.Generator
 ) -> Sound | None:
-    """`kind` at a time where it meets no other sound: with an event's start every second time, else clearly apart from any start."""
+    """`kind` where it meets no other sound: with an event's start every second time, else clearly apart from any start."""
     for _ in range(30):
         length = round(float(rng.uniform(*SOUND_S)), 1)
         event = int(rng.integers(len(events))) if events and rng.random() < 0.5 else None

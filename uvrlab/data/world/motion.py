@@ -76,7 +76,7 @@ def _offsets(event: Event, progress: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def camera_state(scene: Scene, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Horizontal shift of the view (px, world) and zoom factor at each time, both (T,). A pan to the left moves the view to the left."""
+    """Horizontal shift of the view (px, world) and zoom factor at each time, both (T,); a pan to the left shifts it to the left."""
     times = np.asarray(times_s, dtype=np.float64)
     camera = scene.camera
     progress = np.clip((times - camera.start_s) / max(camera.end_s - camera.start_s, 1e-6), 0.0, 1.0)

@@ -1,8 +1,8 @@
 """Questions whose answer needs the picture, the sound, or both: true by construction, and at chance for a reader of the text alone.
 
-How chance is kept: letters are shuffled; wrong options are drawn the way right ones are, so nothing in a list stands out; an option that
-would name a combination of another split is never used, for a reader who knows the split would strike it out. For "both", every option
-stands in the clip: with one modality gone at least two options stay equally good.
+How chance is kept: letters are shuffled; wrong options are drawn the way right ones are, so nothing in a list stands out; an
+option that would name a combination of another split is never used, for a reader who knows the split would strike it out. For
+"both", every option is made of what is in the clip: with one modality gone at least two options stay equally good.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Question:
-    """`options` are bare texts (empty: open); `answer` is "B. green star" or, when open, "green star". `kind` is not a column."""
+    """`options` are bare texts (empty: open); `answer` is "B. green star" or, when open, "green star"."""
 
     question_id: str
     clip_id: str
@@ -34,7 +34,11 @@ class Question:
     answer: str
     needs: str
     true_spans: tuple[Span, ...]
-    kind: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Which of `KINDS` it is: the last part of its id."""
+        return self.question_id.rpartition("-")[2]
 
     @property
     def answer_text(self) -> str:
@@ -67,7 +71,7 @@ class Question:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A question before its options: `wrong` holds enough distractors for a list of four, or None where only an open form is fair."""
+    """A question before its options: `wrong` holds three distractors, or is None where only an open form is fair."""
 
     text: str
     answer: str
@@ -89,8 +93,16 @@ def questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
 
 
 def _finish(scene: Scene, kind: str, needs: str, draft: _Draft, rng: np.random.Generator) -> Question:
-    spans = merge_spans(draft.spans)
-    question = Question(f"{scene.clip_id}-{kind}", scene.clip_id, scene.split, draft.text, (), draft.answer, needs, spans, kind)
+    question = Question(
+        question_id=f"{scene.clip_id}-{kind}",
+        clip_id=scene.clip_id,
+        split=scene.split,
+        question=draft.text,
+        options=(),
+        answer=draft.answer,
+        needs=needs,
+        true_spans=merge_spans(draft.spans),
+    )
     if draft.wrong is None or rng.random() < OPEN_SHARE:
         return question
     options = [draft.answer, *draft.wrong[: N_OPTIONS - 1]]
@@ -266,6 +278,19 @@ def _together(scene: Scene, rng: np.random.Generator) -> Iterator[_Draft]:
                 )
 
 
+def _matching(scene: Scene, rng: np.random.Generator) -> Iterator[_Draft]:
+    """Two sounds, each on its own mover: hearing gives the sounds in order, sight the movers, and only both the pairs."""
+    solo = [(s, e) for s in scene.sounds if (e := _solo(scene, s)) is not None]
+    for (sound, event), (later, other) in ((a, b) for i, a in enumerate(solo) for b in solo[i + 1 :]):
+        one, two = _name(scene, event), _name(scene, other)
+        once = [_name(scene, e) for e in scene.events]
+        if one == two or once.count(one) > 1 or once.count(two) > 1 or event.end_s > other.start_s:
+            continue
+        pairs = [((s, o), (t, p)) for s, t in ((sound, later), (later, sound)) for o, p in ((one, two), (two, one))]
+        told = [f"{s.kind} with {o}, then {t.kind} with {p}" for (s, o), (t, p) in pairs]
+        yield _Draft("Which sound goes with which moving object?", told[0], tuple(told[1:]), (_span(event), _span(other)))
+
+
 def _sound_at(scene: Scene, rng: np.random.Generator) -> Iterator[_Draft]:
     """Open: which of the clip's sounds falls on the motion of one of its movers."""
     movers = {_name(scene, e) for e in scene.events}
@@ -289,16 +314,17 @@ def _order(scene: Scene, rng: np.random.Generator) -> Iterator[_Draft]:
             continue
         for sound in (s for s in scene.sounds if kinds.count(s.kind) == 1):
             place = _position(sound, first, second)
-            if place is None or rng.random() > _ORDER_KEEP[place]:
+            if place is None:
                 continue
-            other = str(rng.choice([p for p in range(3) if p != place]))
-            orders = [_ordered(a, b, sound.kind, p) for a, b in ((one, two), (two, one)) for p in (place, int(other))]
+            other = int(rng.choice(3, p=_ORDER_OTHER[place]))
+            orders = [_ordered(a, b, sound.kind, p) for a, b in ((one, two), (two, one)) for p in (place, other)]
             spans = (_span(first), _span(sound), _span(second))
             yield _Draft("In which order do these come?", orders[0], tuple(orders[1:]), spans)
 
 
-# Sounds fall less often between two events than before or after both: kept so that each position is the answer equally often.
-_ORDER_KEEP = (1.0, 1.0, 1.0)
+# Which other position stands in the list. Sounds fall before, between and after two events in shares of 0.34, 0.25 and 0.41
+# (measured); with these chances each of two positions in a list is as often the right one.
+_ORDER_OTHER = ((0.0, 0.27, 0.73), (0.37, 0.0, 0.63), (0.615, 0.385, 0.0))
 
 
 def _position(sound: Sound, first: Event, second: Event) -> int | None:
@@ -342,6 +368,7 @@ KINDS: dict[str, tuple[str, Callable[[Scene, np.random.Generator], Iterator[_Dra
     "first_sound": ("sound", _first_sound),
     "during": ("both", _during),
     "together": ("both", _together),
+    "matching": ("both", _matching),
     "sound_at": ("both", _sound_at),
     "order": ("both", _order),
     "after": ("both", _after),

@@ -1,7 +1,7 @@
 """From a scene to pixels and to an mp4: signed-distance shapes over a textured background, H.264 and AAC by PyAV.
 
-Every pixel depends on the scene and the frame's time alone, so a frame is the same whichever other frames are asked for, and a clip is
-the same bytes on every run of one PyAV build.
+Every pixel depends on the scene and the frame's time alone, so a frame is the same whichever other frames are asked for, and a
+clip is the same bytes on every run of one PyAV build.
 """
 
 from __future__ import annotations

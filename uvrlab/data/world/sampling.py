@@ -21,8 +21,8 @@ from uvrlab.data.world.scene import (
     Scene,
     attribute_combos,
 )
-from uvrlab.data.world.siblings import signature, sibling
-from uvrlab.data.world.tables import DEFAULT_DURATION_S, stable_rng, split_side
+from uvrlab.data.world.siblings import sibling, signature
+from uvrlab.data.world.tables import DEFAULT_DURATION_S, split_side, stable_rng
 
 MIN_DURATION_S = 2.0
 
@@ -110,7 +110,10 @@ def _cast(split: Split, duration_s: float, rng: np.random.Generator) -> tuple[tu
         looks.append(free[int(rng.integers(len(free)))])
     for i, mover in enumerate(movers):  # a second event of an object picks among what its looks may do
         if mover in movers[:i]:
-            choices = [m for m in tables.motions_for(split, *looks[mover]) if m != "still"]
+            done = {m for m, o in zip(motions[:i], movers, strict=False) if o == mover} & {"grow", "shrink"}
+            choices = [m for m in tables.motions_for(split, *looks[mover]) if m != "still" and m not in done]
+            if not choices:
+                return None
             motions[i] = str(rng.choice(choices))
     events = tuple(Event(o, m, a, b) for o, m, (a, b) in zip(movers, motions, slots, strict=True))
     sizes = [str(rng.choice(list(tables.SIZES_PX))) for _ in looks]

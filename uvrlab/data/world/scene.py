@@ -1,6 +1,7 @@
 """The scene graph: what is in a clip, what happens in it and when, as frozen plain data that goes to JSON and back.
 
-Times are seconds on a grid of 0.1. A sound that starts with an event comes from that event's object; every other sound is off screen.
+Times are seconds on a grid of 0.1. A sound that starts with an event comes from that event's object; every other sound is off
+screen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ MIN_OVERLAP_S = 0.2  # a shorter overlap of a sound and an event is not somethin
 
 @dataclass(frozen=True)
 class Object:
-    """One thing. `place` is (row, column) of the 3 x 3 grid at the clip's start; `still` says that it never moves in the whole clip."""
+    """One thing. `place` is its (row, column) of the 3 x 3 grid at the start; `still`: it never moves in the whole clip."""
 
     colour: str
     shape: str
@@ -42,7 +43,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Sound:
-    """`event` is the number of the event that makes the sound, or None for a sound from off screen. `pitch` scales its frequencies."""
+    """`event` is the number of the event that makes the sound, None for one from off screen; `pitch` scales its frequencies."""
 
     kind: str
     start_s: float

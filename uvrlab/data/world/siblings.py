@@ -16,7 +16,7 @@ _TRIES = 200
 
 
 def signature(scene: Scene) -> tuple[object, ...]:
-    """What a careful viewer could write down: objects, ordered events, camera, background, sounds and what each falls together with."""
+    """What a careful viewer could write down: objects, events in order, camera, background, each sound and what it falls on."""
     starts = [e.start_s for e in scene.events]
     sounds = [(s.kind, events_during(scene, s), sum(t <= s.start_s for t in starts)) for s in scene.sounds]
     return (

@@ -1,8 +1,8 @@
 """What the procedural world is made of, and which combinations each split may show.
 
-Literal tables of colours, shapes, sizes, motions, places, sounds, cameras and backgrounds. The split rule is a Latin-square rule over
-(colour, shape, motion): train-side splits, val and test own disjoint residues modulo the number of motions, and as every coefficient is
-invertible there, each single value and each pair of values still occurs on the train side.
+Literal tables of colours, shapes, sizes, motions, places, sounds, cameras and backgrounds. The split rule is a Latin-square rule
+over (colour, shape, motion): the train-side splits, val and test own disjoint residues modulo the number of motions, and as every
+coefficient is invertible there, each single value and each pair of values still occurs on the train side.
 """
 
 from __future__ import annotations

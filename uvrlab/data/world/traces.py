@@ -1,7 +1,8 @@
 """Thoughts and grounded answers: what an annotator, or a well-behaved model, would write about a clip, a text or a question.
 
-`trace` is the think/answer pair of UME-R1 (facts), `grounded_response` the time/caption/thinking/answer form of OmniVideo-R1 (facts).
-Errors and jitter are those of a hurried annotator, stated and flagged, because that is the case reinforcement learning is for.
+`trace` is the think/answer pair of UME-R1 (arXiv 2511.00405), `grounded_response` the time/caption/thinking/answer form of
+OmniVideo-R1 (arXiv 2602.05847). Errors and jitter are those of a hurried annotator, stated and flagged: the case that
+reinforcement learning is for.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def trace(
 ) -> tuple[str, str, list[str]]:
     """(think, answer, flags) for a clip.
 
-    `think` (15-45 words) walks objects, events in order, camera, sounds. `answer` is one short sentence: `caption` if it is given, else
-    our own. Each attribute is wrong with probability `error_rate`; `flags` holds one "wrong:colour" (shape, motion, order, camera, sound)
-    an error, in thought and answer alike.
+    `think` (15-45 words) walks objects, events in order, camera, sounds. `answer` is one short sentence: `caption` if it is
+    given, else our own. Each attribute is wrong with probability `error_rate`, in thought and answer alike; `flags` holds one
+    "wrong:colour" (or shape, motion, order, camera, sound) an error.
     """
     _check_rate(error_rate)
     seen, flags = _misperceive(scene, rng, error_rate)
@@ -51,13 +52,18 @@ def text_trace(caption: str, scene: Scene, rng: np.random.Generator, *, error_ra
         events.append((name, motion))
     sounds = [_maybe_other(s, tables.SOUNDS, "sound", error_rate, rng, flags) for s in said.sounds]
     cameras = [_maybe_other(c, tables.CAMERAS, "camera", error_rate, rng, flags) for c in said.cameras]
-    acts = [f"{name or 'something'} {words.MOTION_WORDS[motion][0]}" for name, motion in events]
+    acts = [_act(name, motion) for name, motion in events if motion != "still"]
+    resting = [_act(name, motion) for name, motion in events if motion == "still"]
     views = [words.CAMERA_WORDS[c][0].removeprefix("the ") for c in cameras]
     parts = [f"the text names {', '.join(said.objects)}" if said.objects else "the text names no single object"]
-    parts += [f"{'first' if i == 0 else 'then'} {act}" for i, act in enumerate(acts)]
-    parts += [*views, f"sound: {', '.join(sounds)}" if sounds else "sound is not named", "the rest is left open"]
-    gist = [*acts[:3], *views[:1], *sounds[:2]] or list(said.objects) or [" ".join(caption.split()[:12]).rstrip(".,;")]
-    return _bounded(parts), words.sentence(", ".join(gist)), flags
+    parts += [f"{'first' if i == 0 else 'then'} {act}" for i, act in enumerate([*acts, *said.gists])]
+    parts += [*views, f"sound: {', '.join(sounds)}" if sounds else "sound is not named", *resting, "the rest is left open"]
+    gist = [*acts[:3], *said.gists[:3], *views[:1], *sounds[:2]] or list(said.objects)[:4] or [" ".join(caption.split()[:12])]
+    return _bounded(parts), words.sentence(", ".join(gist).rstrip(".,;:")), flags
+
+
+def _act(name: str | None, motion: str) -> str:
+    return f"{name or 'something'} {words.MOTION_WORDS[motion][0]}"
 
 
 def _check_rate(error_rate: float) -> None:
@@ -118,7 +124,7 @@ def _maybe_other(value: str, pool: Sequence[str], aspect: str, rate: float, rng:
 
 def _other_motion(scene: Scene, name: str | None, motion: str, rng: np.random.Generator) -> str:
     """A wrong motion: one that the split allows to these looks where there is one, so that errors do not leak combinations."""
-    pool = tables.motions_for(scene.split, *name.split()) if name else tables.MOVES  # type: ignore[call-arg]
+    pool = tables.motions_for(scene.split, *name.split()) if name else tables.MOVES
     others = [m for m in pool if m not in (motion, "still")] or [m for m in tables.MOVES if m != motion]
     return words.pick(others, rng)
 
@@ -154,15 +160,14 @@ def _misperceive(scene: Scene, rng: np.random.Generator, rate: float) -> tuple[S
 def grounded_response(scene: Scene, question: Question, rng: np.random.Generator, *, jitter_s: float = 0.0) -> str:
     """One to three `<time>S-E</time><caption>..</caption>` pairs, then `<thinking>` and `<answer>`: valid under the strict rules.
 
-    The spans are the question's true ones, ordered, disjoint, inside the clip, one decimal. With `jitter_s` each end moves by a normal
-    error of that size, as a sloppy annotator's would. ValueError if the question is about another clip or has no span.
+    The spans are the question's true ones, ordered, disjoint, inside the clip, one decimal. With `jitter_s` each end moves by a
+    normal error of that size, as a sloppy annotator's would. ValueError if the question is about another clip or has no span.
     """
+    found = f"{question.clip_id} with {len(question.true_spans)} spans"
     if question.clip_id != scene.clip_id or not question.true_spans:
-        raise ValueError(
-            f"question {question.question_id} is about {question.clip_id} with {len(question.true_spans)} spans; expected {scene.clip_id}"
-        )
+        raise ValueError(f"question {question.question_id} is about {found}; expected {scene.clip_id} and a span")
     spans = _jittered(question.true_spans[:3], scene.duration_s, jitter_s, rng)
-    described = [_span_caption(scene, true) for true in question.true_spans[:3]]
+    described = [_span_caption(scene, true, question) for true in question.true_spans[:3]]
     pairs = [f"<time>{a:.1f}-{b:.1f}</time><caption>{text}</caption>" for (a, b), text in zip(spans, described, strict=True)]
     reasons = [
         f"from {a:.1f} to {b:.1f} {text[0].lower()}{text[1:].rstrip('.')}" for (a, b), text in zip(spans, described, strict=True)
@@ -172,27 +177,24 @@ def grounded_response(scene: Scene, question: Question, rng: np.random.Generator
     return f"{''.join(pairs)}<thinking>{thinking}</thinking><answer>{question.answer}</answer>"
 
 
-def _span_caption(scene: Scene, span: Span) -> str:
-    """What is seen and heard in a span, in one sentence; for most of a clip its looks and camera as well."""
+def _span_caption(scene: Scene, span: Span, question: Question) -> str:
+    """What is seen and heard in a span, in one sentence: places, looks or the view where the question is about them."""
+    things = [words.with_article(o.name) for o in scene.objects]
+    if question.kind == "place":
+        placed = [f"{thing} in the {words.place_words(o.place)}" for thing, o in zip(things, scene.objects, strict=True)]
+        return words.sentence(", ".join(placed))
+    if question.kind == "camera":
+        return words.sentence(words.CAMERA_WORDS[scene.camera.kind][0])
     window = Sound("window", *span)
-    long = span[1] - span[0] > 0.7 * scene.duration_s
-    moments = [m for m in words.timeline(scene) if overlap_s(Sound("moment", m.start_s, m.end_s), window) >= MIN_SPAN_S - 1e-9]
     parts = []
-    if long or not moments:
-        parts.append(
-            ", ".join(words.with_article(o.name) for o in scene.objects)
-            + f" on {words.with_article(words.background_words(scene))} background"
-        )
-        parts.append(words.CAMERA_WORDS[scene.camera.kind][0])
-    for moment in moments[:3]:
-        if moment.event is not None:
+    for moment in words.timeline(scene):
+        if moment.event is not None and overlap_s(moment.event, window) >= MIN_SPAN_S - 1e-9:
             parts.append(f"the {scene.objects[moment.event.object].name} {words.MOTION_WORDS[moment.event.motion][0]}")
-        parts += [
-            f"{words.SOUND_WORDS[s.kind][0]} {'are' if s.kind == 'clicks' else 'is'} heard"
-            for s in moment.sounds
-            if overlap_s(s, window) > 0.0
-        ]
-    return words.sentence(", ".join(parts))
+        heard = [s.kind for s in moment.sounds if overlap_s(s, window) >= MIN_SPAN_S - 1e-9]
+        parts += [f"{words.SOUND_WORDS[kind][0]} {'are' if kind == 'clicks' else 'is'} heard" for kind in heard]
+    if question.kind in ("colour", "background") or not parts:
+        return words.sentence(f"{words.list_words(things)} on {words.with_article(words.background_words(scene))} background")
+    return words.sentence(", ".join(parts[:4]))
 
 
 def _jittered(spans: Sequence[Span], duration_s: float, jitter_s: float, rng: np.random.Generator) -> list[Span]:

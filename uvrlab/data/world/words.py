@@ -54,6 +54,37 @@ BACKGROUND_WORDS = {
     "dots": "dotted",
     "noise": "grainy",
 }
+# What an abstract caption says instead. Sounds and camera moves keep a phrase of their own each, so they can be read back.
+MOVES_GIST = {
+    "left": "sideways travel",
+    "right": "sideways travel",
+    "up": "vertical travel",
+    "down": "vertical travel",
+    "orbit": "circling",
+    "bounce": "hopping",
+    "spin": "turning",
+    "grow": "a change of size",
+    "shrink": "a change of size",
+    "blink": "a vanishing act",
+    "still": "rest",
+}
+SOUND_GIST = {
+    "beep": "electronic tones",
+    "hum": "deep droning",
+    "siren": "an alarm",
+    "chirp": "birdlike calls",
+    "whoosh": "rushing air",
+    "clicks": "a rattle",
+    "bell": "a metallic chime",
+    "drum": "heavy beats",
+}
+CAMERA_GIST: dict[str, tuple[str, ...]] = {
+    "still": ("The viewpoint never changes.", "We watch from one fixed point."),
+    "pan_left": ("Our gaze travels towards the left.", "The viewpoint wanders leftward."),
+    "pan_right": ("Our gaze travels towards the right.", "The viewpoint wanders rightward."),
+    "zoom_in": ("We come nearer as it goes on.", "The viewpoint draws closer."),
+    "zoom_out": ("We back away as it goes on.", "The viewpoint withdraws slowly."),
+}
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
@@ -116,48 +147,58 @@ def count_words(text: str) -> int:
 
 @dataclass(frozen=True)
 class Mentions:
-    """What a text says, in the order it says it. `events` holds (object name, or None where the text names none; motion)."""
+    """What a text says: each list in the order of mention, without repeats but for `events`.
+
+    `events` holds (object name, or None where the text names none; motion) in the order in which they happen; `gists` what an
+    abstract text says of its motions.
+    """
 
     objects: tuple[str, ...]
     events: tuple[tuple[str | None, str], ...]
     sounds: tuple[str, ...]
     cameras: tuple[str, ...]
     backgrounds: tuple[str, ...]
+    gists: tuple[str, ...]
 
 
 @cache
 def _matcher() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
-    meanings: dict[str, tuple[str, str]] = {f"{c} {s}": ("object", f"{c} {s}") for c in COLOURS for s in SHAPES}
-    for aspect, table in (("motion", MOTION_WORDS), ("camera", CAMERA_WORDS)):
+    """One pattern over all phrases, longest first, and the (aspect, meaning) of each."""
+    meanings = {f"{c} {s}": ("object", f"{c} {s}") for c in COLOURS for s in SHAPES}
+    for aspect, table in (("motion", MOTION_WORDS), ("camera", CAMERA_WORDS), ("camera", CAMERA_GIST)):
         for key, phrases in table.items():
-            meanings |= {phrase.removeprefix("the "): (aspect, key) for phrase in phrases}
-    meanings |= {word: ("sound", key) for key in SOUND_WORDS for word in ("click", "clicks") if key == "clicks"}
-    meanings |= {key: ("sound", key) for key in SOUND_WORDS} | {"chirping": ("sound", "chirp")}
-    meanings |= {"beeping": ("sound", "beep")}
+            meanings |= {_bare(phrase): (aspect, key) for phrase in phrases}
+    for sounds in (SOUND_WORDS, SOUND_GIST):
+        for key, said in sounds.items():
+            meanings |= {_bare(phrase): ("sound", key) for phrase in ((said,) if isinstance(said, str) else said)}
+    meanings |= {phrase: ("gist", phrase) for phrase in MOVES_GIST.values()}
     meanings |= {word: ("background", key) for key, word in BACKGROUND_WORDS.items()}
+    meanings |= {"just after": ("after", "")}
     longest_first = sorted(meanings, key=len, reverse=True)
     return re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b"), meanings
 
 
+def _bare(phrase: str) -> str:
+    """A phrase as it is searched: lower case, no article, no full stop."""
+    return re.sub(r"^(the|an?) ", "", phrase.lower().rstrip("."))
+
+
 def mentions(text: str) -> Mentions:
-    """Objects, events, sounds, camera moves and background styles that a text of this world names. A motion belongs to the last object
-    named before it; repeats of an object or a sound count once."""
+    """What a text of this world names; other words are passed over. A motion belongs to the last object named before it."""
     pattern, meanings = _matcher()
-    found: dict[str, list[str]] = {"object": [], "sound": [], "camera": [], "background": []}
+    found: dict[str, list[str]] = {"object": [], "sound": [], "camera": [], "background": [], "gist": []}
     events: list[tuple[str | None, str]] = []
     last: str | None = None
+    earlier = False
     for match in pattern.finditer(text.lower()):
         aspect, key = meanings[match.group(1)]
         if aspect == "motion":
-            events.append((last, key))
-            continue
-        last = key if aspect == "object" else last
-        if key not in found[aspect]:
+            events.insert(len(events) - 1 if earlier and events else len(events), (last, key))
+            earlier = False
+        elif aspect == "after":
+            earlier = True
+        elif key not in found[aspect]:
             found[aspect].append(key)
-    return Mentions(
-        tuple(found["object"]),
-        tuple(events),
-        tuple(found["sound"]),
-        tuple(found["camera"]),
-        tuple(found["background"]),
-    )
+        last = key if aspect == "object" else last
+    named, sounds, cameras, backgrounds, gists = (tuple(found[a]) for a in ("object", "sound", "camera", "background", "gist"))
+    return Mentions(named, tuple(events), sounds, cameras, backgrounds, gists)
