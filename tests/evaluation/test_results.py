@@ -107,3 +107,13 @@ def test_faulty_results_are_refused(tmp_path: Path) -> None:
         results.summarise(rows(0.4) + rows(0.4), chances=CHANCES, seed=0)
     with pytest.raises(ResultsError, match="2 values of model_digest"):
         results.summarise(rows(0.4) + rows(0.4, model="n" * 64, mode="gen"), chances=CHANCES, seed=0)
+
+
+def test_an_average_and_its_interval_weigh_datasets_not_queries() -> None:
+    """x: 360 hits of 400, y: 2 of 20. AVG_D is 0.5; the share of all queries, 0.862, lies outside its interval."""
+    kept = [r for r in rows(0.5, n=400) if r["dataset"] == "x"] + [r for r in rows(0.5, n=20) if r["dataset"] == "y"]
+    hits = {"x": 360, "y": 2}
+    uneven = [{**r, "value": float(int(r["query_id"].split("-")[1]) < hits[r["dataset"]])} for r in kept]
+    average = results.summarise(uneven, chances=CHANCES, seed=0).results.score("AVG_D")
+    assert average.value == pytest.approx(0.5)
+    assert 0.4 < average.low < 0.5 < average.high < 0.6
