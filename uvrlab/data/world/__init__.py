@@ -4,7 +4,8 @@
 numpy and PyAV only. It makes effects measurable on a laptop; it is no claim about real-world quality.
 """
 
-from uvrlab.data.world.captions import WORD_RANGES, captions, frame_caption, to_clip_row
+from uvrlab.data.world.captions import captions, to_clip_row
+from uvrlab.data.world.prose import frame_caption
 from uvrlab.data.world.questions import Question, questions
 from uvrlab.data.world.render import render_clip, render_frames
 from uvrlab.data.world.sampling import sample_scene
@@ -12,7 +13,7 @@ from uvrlab.data.world.scene import Camera, Event, Object, Scene, Sound, attribu
 from uvrlab.data.world.sound import render_audio
 from uvrlab.data.world.tables import combo_allowed, stable_rng
 from uvrlab.data.world.traces import grounded_response, text_trace, trace
-from uvrlab.data.world.words import Mentions, mentions
+from uvrlab.data.world.words import WORD_RANGES, Mentions, mentions
 
 __all__ = [
     "WORD_RANGES",

@@ -85,6 +85,8 @@ CAMERA_GIST: dict[str, tuple[str, ...]] = {
     "zoom_in": ("We come nearer as it goes on.", "The viewpoint draws closer."),
     "zoom_out": ("We back away as it goes on.", "The viewpoint withdraws slowly."),
 }
+WORD_RANGES = {"concise": (10, 25), "rich": (80, 200), "abstract": (30, 100), "keywords": (5, 30), "partial": (10, 70)}
+NUMBERS = ("no", "one", "two", "three", "four")
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
 
@@ -143,6 +145,27 @@ def sentence(text: str) -> str:
 def count_words(text: str) -> int:
     """Words as the validation counts them: runs without white space."""
     return len(text.split())
+
+
+def fit(parts: Sequence[tuple[int, int, str]], style: str, joiner: str = " ") -> str:
+    """Parts are (priority, position, text): the most important are taken while they fit, then put in order of position."""
+    low, high = WORD_RANGES[style]
+    taken: list[tuple[int, int, str]] = []
+    total = 0
+    for part in sorted(parts):
+        if total + count_words(part[2]) <= high:
+            taken.append(part)
+            total += count_words(part[2])
+    text = joiner.join(part[2] for part in sorted(taken, key=lambda p: p[1]))
+    if not low <= count_words(text) <= high:
+        raise AssertionError(f"{style} caption has {count_words(text)} words, expected {low}-{high}: {text!r}")
+    return text
+
+
+def named(scene: Scene, number: int, rng: np.random.Generator, size_share: float) -> str:
+    """ "red star", or with probability `size_share` "big red star"."""
+    thing = scene.objects[number]
+    return f"{pick(SIZE_WORDS[thing.size], rng)} {thing.name}" if rng.random() < size_share else thing.name
 
 
 @dataclass(frozen=True)
