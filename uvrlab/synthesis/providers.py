@@ -52,7 +52,9 @@ class Given:
         return None
 
     def styles(self, clip: Row, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
-        return {GIVEN: 1.0} if (clip["caption"] or "").strip() else {}
+        # one text for all windows of a cut video would make each a false negative of the others: the first window keeps it
+        repeated = "caption:whole" in (clip["tags"] or ()) and clip["start_s"] > 0
+        return {GIVEN: 1.0} if (clip["caption"] or "").strip() and not repeated else {}
 
     def caption(self, clip: Row, style: str, rng: np.random.Generator) -> str:
         return str(clip["caption"]).strip()
