@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -33,9 +34,8 @@ def _cli(path: Path, out: Path, overrides: Overrides) -> int:
 
 
 def _zenml(path: Path, out: Path, overrides: Overrides) -> int:
+    os.environ.setdefault("ZENML_ANALYTICS_OPT_IN", "false")
     from zenml.client import Client
-
-    import steps  # noqa: F401  (switches analytics off before zenml is imported)
 
     if not Client.is_repository_directory(Path.cwd()):
         Client.initialize(Path.cwd())

@@ -1,7 +1,7 @@
 """A copy of the project whose stages take milliseconds: what the engine tests run, edit and damage.
 
-The adapters, the table, the runner and the registry are the real ones; only the code behind the other stages is replaced, at the very
-paths that `STAGES` names, so that an edit of a library file means in the copy what it means in the project.
+The adapters, the table, the runner and the registry are the real ones; only the code behind the other stages is replaced, at the
+very paths that `STAGES` names, so that an edit of a library file means in the copy what it means in the project.
 """
 
 from __future__ import annotations
