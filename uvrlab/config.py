@@ -130,10 +130,14 @@ class SynthesizeConfig(Section):
 
     provider: Literal["world", "given"] = "world"
     pairs_per_clip: Positive = 4
-    tasks: dict[Literal["T2V", "I2V", "V2V"], Share] = Field(default_factory=lambda: {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15})
-    styles: dict[Literal["concise", "rich", "abstract", "keywords", "partial"], Share] = Field(
-        default_factory=lambda: {"concise": 0.3, "rich": 0.2, "abstract": 0.15, "keywords": 0.15, "partial": 0.2}
-    )
+    tasks: dict[Literal["T2V", "I2V", "V2V"], Share] = {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15}
+    styles: dict[Literal["concise", "rich", "abstract", "keywords", "partial"], Share] = {
+        "concise": 0.3,
+        "rich": 0.2,
+        "abstract": 0.15,
+        "keywords": 0.15,
+        "partial": 0.2,
+    }
     trace_error_rate: Share = 0.0  # share of a trace's attributes that are wrong, as an annotator's would be
     max_reject_fraction: Share = 0.05
 
@@ -169,7 +173,9 @@ class SftConfig(Section):
     weight_decay: float = 0.01
     temperature: float = 0.05
     weight_contrastive: float = 1.0
+    weight_gen: float = 1.0
     weight_next_token: float = 1.0
+    bf16: bool = True  # mixed precision; the adapter itself stays in float32
     lora: LoraConfig = LoraConfig()
     save_steps: Positive = 50
     validation_pairs: Positive = 200

@@ -1,0 +1,143 @@
+"""`evaluate`: a model and its starting point on every dataset of a benchmark, query by query.
+
+Embeddings are cached by (model, media, sampling) digests in the work folder; search is exact. Both models see the same items through
+the same code, so the before/after table is a paired comparison.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uvrlab import runs
+from uvrlab.config import EvaluateConfig, StageConfig
+from uvrlab.data import schema
+from uvrlab.data.items import ClipIndex, Item
+from uvrlab.evaluation import results, tasks
+from uvrlab.runs import RunDir, StageReport
+
+METRICS = ("R@1", "R@5", "R@10", "MRR")
+MODE = "speed"
+
+
+def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Path) -> StageReport:
+    """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
+
+    The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be encoded is
+    an error, because a benchmark with missing candidates is another benchmark.
+    """
+    from uvrlab.evaluation import evaluate_report
+    from uvrlab.models.encode import Embedder
+
+    own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
+    device = _device(config.run.device)
+    trained = score(Embedder.load(inputs["model"] / "model", device), bench, own, config.run.workers, config.run.seed)
+    start = inputs["base"] / "model" if "base" in inputs else config.backbone
+    base = score(Embedder.load(start, device), bench, own, config.run.workers, config.run.seed)
+    results.write(out, trained)
+    (out / "base").mkdir()
+    results.write(out / "base", base)
+    incumbent = results.read(inputs["incumbent"]) if "incumbent" in inputs else None
+    return evaluate_report.make(config, bench, trained, base, incumbent)
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark's tasks, its clips, and the digest of the tables and media that define it."""
+
+    tasks: list[tasks.Task]
+    index: ClipIndex
+    digest: str
+    folder: Path
+
+    @classmethod
+    def load(cls, run_dir: Path, datasets: Sequence[str] = ()) -> Benchmark:
+        """The `benchmark/` of an ingest run, or of a benchmark run."""
+        folder = run_dir / "benchmark"
+        index = ClipIndex().add_rows(schema.read_table("clips", folder / "clips"), run_dir)
+        files = {f.path: f.sha256 for f in RunDir(run_dir).manifest.files if f.path.startswith("benchmark/")}
+        return cls(tasks.load(folder, datasets), index, runs.digest_json([files, list(datasets)]), folder)
+
+    def item(self, row: Mapping[str, Any], name: str) -> Item:
+        """An item row of the benchmark's tables as an item to encode."""
+        return self.index.item(row, name, base=self.folder)
+
+
+def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int) -> results.Evaluation:
+    """Every task of the benchmark under one embedder."""
+    vectors = Vectors(embedder, bench, own.batch_size, workers)
+    vectors.fill([row for task in bench.tasks for row in (*(q.item for q in task.queries), *task.corpus.values())])
+    rows: list[dict[str, Any]] = []
+    chances: dict[tuple[str, str], float] = {}
+    for task in bench.tasks:
+        found = tasks.score(task, vectors.get([q.item for q in task.queries]), vectors.get(list(task.corpus.values())), METRICS)
+        rows += tasks.per_query_rows(
+            task,
+            found,
+            mode=MODE,
+            model_digest=embedder.digest,
+            benchmark_digest=bench.digest,
+            latency_ms=[vectors.ms_an_item] * len(found),
+        )
+        chances |= {(task.dataset, name): level for name, level in tasks.mean_chances(found).items()}
+    sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template}
+    return results.summarise(rows, chances=chances, seed=seed, bootstrap=own.bootstrap, sampling=sampling)
+
+
+class Vectors:
+    """Item row -> unit vector, kept in the work folder under what the vector depends on."""
+
+    def __init__(self, embedder: Any, bench: Benchmark, batch_size: int, workers: int) -> None:
+        self.embedder, self.bench, self.batch_size, self.workers = embedder, bench, batch_size, workers
+        sampling = json.dumps(asdict(embedder.preprocess.sampling), sort_keys=True)
+        name = hashlib.sha256(f"{embedder.digest}{sampling}".encode()).hexdigest()[:24]
+        self.file = runs.work_dir() / "embeddings" / f"{name}.safetensors"
+        self.known: dict[str, np.ndarray] = {}
+        self.ms_an_item = 0.0  # milliseconds an item of this process's own encoding, decoding included; 0 where all were cached
+        if self.file.exists():
+            from safetensors.numpy import load_file
+
+            self.known = load_file(self.file)
+
+    def key(self, row: Mapping[str, Any]) -> str:
+        """Digest of an item's content: its text, and its media by sha256 and span."""
+        clip = self.bench.index.get(row["clip_id"]) if row["clip_id"] else None
+        media = [clip.media_sha256, clip.start_s, clip.end_s, clip.audible] if clip else row["image_uri"]
+        return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"])])[:32]
+
+    def fill(self, rows: Sequence[Any]) -> None:
+        """Encode what is not known yet, each distinct item once."""
+        missing = {key: row for row in rows if (key := self.key(row)) not in self.known}
+        if not missing:
+            return
+        items = [self.bench.item(row, key) for key, row in missing.items()]
+        started = time.monotonic()
+        found = self.embedder.encode(items, batch_size=self.batch_size, workers=self.workers)
+        self.ms_an_item = 1000 * (time.monotonic() - started) / len(items)
+        self.known |= dict(zip(missing, found, strict=True))
+        self._save()
+
+    def _save(self) -> None:
+        from safetensors.numpy import save_file
+
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.file.with_suffix(".tmp")
+        save_file(self.known, partial)
+        partial.replace(self.file)
+
+    def get(self, rows: Sequence[Any]) -> np.ndarray:
+        """(N, D) vectors of rows, in their order."""
+        return np.stack([self.known[self.key(row)] for row in rows])

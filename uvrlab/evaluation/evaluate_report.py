@@ -1,0 +1,145 @@
+"""The report of `evaluate`: before and after with intervals and chance, hits and misses as film strips, one query walked to its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from uvrlab.config import EvaluateConfig, StageConfig
+from uvrlab.evaluation.compare import Comparison, compare
+from uvrlab.evaluation.results import MAIN, Evaluation, Score
+from uvrlab.evaluation.tasks import Task, query_text
+from uvrlab.report import Report, Step, Strip
+from uvrlab.runs import Metric, StageReport
+
+SHOWN = 3  # hits and misses a report draws
+
+
+def make(
+    config: StageConfig[EvaluateConfig], bench: Any, trained: Evaluation, base: Evaluation, incumbent: Evaluation | None
+) -> StageReport:
+    """Metrics, warnings and the page."""
+    own = config.own
+    effects = compare(trained, base, seed=config.run.seed, bootstrap=own.bootstrap)
+    report = StageReport(
+        stage=config.stage,
+        metrics=_metrics(trained, base),
+        counts={"datasets": len(bench.tasks), "queries": sum(len(task.queries) for task in bench.tasks), "clips": len(bench.index)},
+    )
+    page = Report("Evaluation", f"{len(bench.tasks)} datasets, exact search, disc embeddings")
+    page.headline(report.metrics)
+    _before_after(page, trained, base, effects)
+    if incumbent is not None:
+        _against(page, compare(trained, incumbent, seed=config.run.seed, bootstrap=own.bootstrap))
+    shown = _first_text_task(bench.tasks)
+    if shown is not None:
+        _gallery(page, bench, shown, trained)
+    report.page = page
+    return report
+
+
+def _metric(score: Score) -> Metric:
+    return Metric(value=score.value, unit=score.metric, low=score.low, high=score.high, n=score.n)
+
+
+def _metrics(trained: Evaluation, base: Evaluation) -> dict[str, Metric]:
+    found = {}
+    for label, evaluation in (("", trained), ("base_", base)):
+        found |= {f"{label}{s.dataset}": _metric(s) for s in evaluation.results.scores if s.metric == _main(evaluation, s.dataset)}
+        found |= {f"{label}{s.dataset}": _metric(s).model_copy(update={"unit": "share"}) for s in evaluation.results.averages}
+    return found
+
+
+def _main(evaluation: Evaluation, dataset: str) -> str:
+    return evaluation.results.main[dataset]
+
+
+def _before_after(page: Report, trained: Evaluation, base: Evaluation, effects: Comparison) -> None:
+    own = [e for e in effects.effects if e.metric == MAIN or e.metric == trained.results.main.get(e.dataset)]
+    chance = {s.dataset: s.chance for s in trained.results.scores if s.metric == _main(trained, s.dataset)}
+    rows = [
+        {
+            "dataset": e.dataset,
+            "n": e.n,
+            "chance": chance.get(e.dataset),
+            "before": e.b,
+            "after": e.a,
+            "difference": Metric(value=e.difference, unit="points", low=e.low, high=e.high, n=e.n),
+            "smallest detectable": e.minimum_detectable,
+            "verdict": e.verdict,
+        }
+        for e in own
+    ]
+    page.section("Before and after", "The starting point against the trained model on the same queries; 95 % paired bootstrap.")
+    units = {"chance": "share", "before": "share", "after": "share", "smallest detectable": "points"}
+    page.table(rows, units=units)
+    page.bars({e.dataset: {"before": e.b, "after": e.a} for e in own}, "share")
+    every = [{"dataset": s.dataset, s.metric: s.value, "n": s.n} for s in trained.results.scores]
+    merged: dict[str, dict[str, Any]] = {}
+    for row in every:
+        merged.setdefault(row["dataset"], {}).update(row)
+    page.table(list(merged.values()), units=dict.fromkeys(("R@1", "R@5", "R@10", "MRR"), "share"), caption="After, every metric")
+
+
+def _against(page: Report, effects: Comparison) -> None:
+    page.section("Against the incumbent")
+    page.effects({e.dataset: Metric(value=e.difference, unit="points", low=e.low, high=e.high, n=e.n) for e in effects.effects})
+
+
+def _first_text_task(found: Sequence[Task]) -> Task | None:
+    with_text = [task for task in found if (task.queries[0].item or {}).get("text")]
+    return with_text[0] if with_text else None
+
+
+def _gallery(page: Report, bench: Any, task: Task, trained: Evaluation) -> None:
+    rows = {r["query_id"]: r for r in trained.rows if r["dataset"] == task.dataset and r["metric"] == "R@1"}
+    hits = [q for q in task.queries if rows[q.query_id]["value"] == 1]
+    misses = sorted(
+        (q for q in task.queries if rows[q.query_id]["value"] < 1), key=lambda q: -rows[q.query_id]["first_relevant_rank"]
+    )
+    page.section(f"Hits and misses on {task.dataset}", "A miss is followed by the clip that was ranked first instead.")
+    page.frames([_strip(bench, task, query, rows[query.query_id], "hit") for query in hits[:SHOWN]], caption="Hits")
+    strips = []
+    for query in misses[:SHOWN]:
+        row = rows[query.query_id]
+        strips.append(_strip(bench, task, query, row, "miss"))
+        strips.append(Strip(_frames(bench, task.corpus[row["top_ids"][0]]), "ranked first instead", detail=row["top_ids"][0]))
+    page.frames(strips, caption="Worst misses")
+    if walked := (hits or misses):
+        _walk(page, bench, task, walked[0], rows[walked[0].query_id])
+
+
+def _strip(bench: Any, task: Task, query: Any, row: Mapping[str, Any], verdict: str) -> Strip:
+    detail = f"rank {row['first_relevant_rank']} of {row['n_candidates']}: {query.positives[0]}"
+    return Strip(_frames(bench, task.corpus[query.positives[0]]), query_text(query.item), verdict=verdict, detail=detail)
+
+
+def _frames(bench: Any, row: Mapping[str, Any]) -> np.ndarray:
+    """(T, H, W, 3) uint8 of a candidate, read as the model reads it."""
+    from uvrlab.data.decoding import Sampling, decode_items
+
+    item = bench.item(row, "report")
+    (decoded,) = decode_items([item], Sampling())
+    if isinstance(decoded, list) and decoded[0].frames is not None:
+        return decoded[0].frames
+    return np.zeros((1, 64, 64, 3), np.uint8)
+
+
+def _walk(page: Report, bench: Any, task: Task, query: Any, row: Mapping[str, Any]) -> None:
+    page.section("One query from words to rank")
+    ranked = [
+        {"rank": place, "candidate": name, "relevant": name in query.positives} for place, name in enumerate(row["top_ids"], 1)
+    ]
+    page.walk(
+        [
+            Step("The query", query_text(query.item)),
+            Step("Its clip", strip=Strip(_frames(bench, task.corpus[query.positives[0]]), query.positives[0])),
+            Step(
+                "The ranking",
+                f"{row['n_candidates']} candidates by cosine; the clip came {row['first_relevant_rank']}.",
+                rows=ranked,
+            ),
+        ]
+    )

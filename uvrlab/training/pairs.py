@@ -1,0 +1,107 @@
+"""Pairs as training reads them: items with their tower features, responses where there are traces, and the order of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from uvrlab.data import schema
+from uvrlab.data.items import ClipIndex, Item
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One training pair. `target_id` is equal for pairs whose targets are the same media: they are no negatives of each other."""
+
+    pair_id: str
+    group: str  # the dataset that a batch is drawn from: task and caption style
+    split: str
+    query: Item
+    target: Item
+    target_id: int
+    query_response: str | None = None
+    target_response: str | None = None
+
+
+def load(clips: Path, uvrd: Path, splits: Sequence[str]) -> list[Pair]:
+    """The pairs of some splits with their traces as responses, in table order."""
+    index = ClipIndex().add_rows(schema.read_table("clips", clips / "clips"), clips)
+    traces = {(t["pair_id"], t["side"]): t for t in schema.read_table("traces", uvrd / "traces")}
+    targets: dict[tuple[object, ...], int] = {}
+    pairs = []
+    for row in schema.read_table("pairs", uvrd / "pairs"):
+        if row["split"] not in splits:
+            continue
+        side = row["target"]
+        same = (side["clip_id"], side["image_uri"], side["text"] if side["clip_id"] is None else None)
+        written = {s: _response(traces.get((row["pair_id"], s))) for s in ("query", "target")}
+        pairs.append(
+            Pair(
+                row["pair_id"],
+                "/".join(part for part in (row["task"], row["style"]) if part),
+                row["split"],
+                index.item(row["query"], f"{row['pair_id']}/query"),
+                index.item(side, f"{row['pair_id']}/target"),
+                targets.setdefault(same, len(targets)),
+                written["query"],
+                written["target"],
+            )
+        )
+    return pairs
+
+
+def _response(trace: dict[str, str] | None) -> str | None:
+    return f"<think>{trace['think']}</think><answer>{trace['answer']}</answer><gen_emb>" if trace else None
+
+
+def head(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
+    """A seeded sample of at most `count` pairs, in table order."""
+    chosen = np.random.default_rng([seed, 11]).permutation(len(pairs))[:count]
+    return [pairs[i] for i in sorted(chosen)]
+
+
+def without_thoughts(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pairs as inputs alone."""
+    return [replace(pair, query_response=None, target_response=None) for pair in pairs]
+
+
+def plan_batches(pairs: Sequence[Pair], steps: int, batch_size: int, seed: int) -> list[list[int]]:
+    """`steps` batches of indices: each from one group, groups in proportion to their size, no target twice in a batch.
+
+    Depends on its arguments alone, so a resumed run sees the same batches. ValueError where no group has two different targets.
+    """
+    rng = np.random.default_rng([seed, 12])
+    groups: dict[str, list[int]] = {}
+    for i, pair in enumerate(pairs):
+        groups.setdefault(pair.group, []).append(i)
+    usable = {g: rows for g, rows in sorted(groups.items()) if len({pairs[i].target_id for i in rows}) > 1}
+    if not usable:
+        raise ValueError(f"{len(pairs)} train pairs in {len(groups)} groups, none with two different targets; ingest more clips")
+    names, sizes = list(usable), np.array([len(rows) for rows in usable.values()], float)
+    queues: dict[str, list[int]] = {name: [] for name in names}
+    return [
+        _draw(pairs, usable[name], queues[name], batch_size, rng)
+        for name in (names[i] for i in rng.choice(len(names), size=steps, p=sizes / sizes.sum()))
+    ]
+
+
+def _draw(pairs: Sequence[Pair], rows: list[int], queue: list[int], size: int, rng: np.random.Generator) -> list[int]:
+    """The next rows of a shuffled pass over a group; a target that is in the batch already waits for a later one."""
+    wanted = min(size, len({pairs[i].target_id for i in rows}))
+    batch: list[int] = []
+    seen: set[int] = set()
+    waiting: list[int] = []
+    while len(batch) < wanted:
+        if not queue:
+            queue.extend(rows[i] for i in rng.permutation(len(rows)))
+        i = queue.pop()
+        if pairs[i].target_id in seen:
+            waiting.append(i)
+        else:
+            seen.add(pairs[i].target_id)
+            batch.append(i)
+    queue.extend(reversed(waiting))
+    return batch

@@ -1,0 +1,246 @@
+"""`uvr backbone train`: the nano backbone from scratch on the world's pretrain split, by next-token prediction alone.
+
+No contrastive term and no true spans in any later stage: what real bases know from their own pretraining (captions, answers, the
+response formats), this one learns here, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from uvrlab import runs
+from uvrlab.config import Positive, Section
+from uvrlab.data import world
+from uvrlab.data.collate import Collator
+from uvrlab.data.packing import PackedBatch, pack
+from uvrlab.progress import Progress
+from uvrlab.training.pretrain_data import ClipBank, Mix, conversations, corpus
+
+log = logging.getLogger("uvrlab.progress")
+
+
+class PretrainConfig(Section):
+    """The recipe of the shipped backbone; its defaults made the weights."""
+
+    seed: int = 0
+    clips: Positive = 4_500
+    validation_clips: Positive = 256
+    steps: Positive = 3000
+    batch_clips: Positive = 32
+    turns: Positive = 4
+    learning_rate: float = 2e-3
+    warmup_steps: Positive = 150
+    weight_decay: float = 0.05
+    max_norm: float = 1.0
+    save_steps: Positive = 250
+    workers: Positive = 2
+    mix: Mix = Mix()
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> PretrainConfig:
+    """A recipe file over the defaults, then `a=b` overrides."""
+    tree = (yaml.safe_load(path.read_text()) or {}) if path else {}
+    tree |= {key: yaml.safe_load(value) for key, _, value in (o.partition("=") for o in overrides)}
+    return PretrainConfig.model_validate_json(json.dumps(tree))
+
+
+def batches(config: PretrainConfig, bank: ClipBank, collator: Collator, start: int, steps: int) -> Iterator[PackedBatch]:
+    """Packed batches `start`.. of the run: batch t depends on the seed and t alone, so a resumed run sees the same ones."""
+    n = len(bank.scenes)
+    per_epoch = max(1, n // config.batch_clips)
+    for step in range(start, steps):
+        epoch, at = divmod(step, per_epoch)
+        order = np.random.default_rng([config.seed, 1, epoch]).permutation(n)
+        rows = order[at * config.batch_clips : (at + 1) * config.batch_clips]
+        yield _batch(config, bank, collator, rows, np.random.default_rng([config.seed, 2, step]))
+
+
+def _batch(
+    config: PretrainConfig,
+    bank: ClipBank,
+    collator: Collator,
+    rows: Any,  # clip numbers
+    rng: np.random.Generator,
+    view: str | None = None,
+) -> PackedBatch:
+    items, turns = [], []
+    names, shares = list(config.mix.view), list(config.mix.view.values())
+    for i in rows:
+        frame = int(rng.integers(8))
+        wanted = view or str(rng.choice(names, p=np.array(shares) / sum(shares)))
+        shown, talk = conversations(bank.scenes[i], wanted, frame, config.turns, config.mix, rng)
+        items.append(bank.item(int(i), shown, frame))
+        turns.append(talk)
+    return pack(collator, items, turns)
+
+
+def loss_of(model: Any, packed: PackedBatch) -> tuple[Any, int]:
+    """(summed next-token cross-entropy, labelled tokens) of a packed batch."""
+    from uvrlab.models.towers import forward, next_token_loss
+
+    hidden = forward(model, packed.batch, mask=packed.mask())
+    return next_token_loss(model, hidden, packed.batch.labels)
+
+
+def learning_rate(config: PretrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine to a tenth."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * done)) / 2)
+
+
+def train_backbone(recipe: Path | None, out: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Train, validate and write the backbone into `out` (weights, tokenizer, processor, card.json). Resumes after a kill."""
+    import torch
+
+    from uvrlab.models.attention import install
+    from uvrlab.models.backbones import backbone
+    from uvrlab.models.build import build_nano
+    from uvrlab.models.modeldir import save_backbone
+
+    config = load_recipe(recipe, overrides)
+    work = runs.work_dir() / "pretrain" / runs.digest_json(config.digest_view())[:16]
+    bank = _bank(config, work, "pretrain", config.clips)
+    held_out = _bank(config, work, "val", config.validation_clips)
+    torch.manual_seed(config.seed)
+    texts = corpus(bank.scenes[:3000], np.random.default_rng(config.seed), config.mix)
+    model, processor = build_nano(texts, seed=config.seed)
+    install(model)
+    collator = Collator(backbone("nano-omni"), processor.tokenizer, model.config)
+    started = time.monotonic()
+    _optimise(config, model, bank, held_out, collator, work)
+    card = _card(config, model, held_out, collator, bank, time.monotonic() - started)
+    save_backbone(model, processor, out, "nano-omni")
+    runs.write_json(out / "card.json", card)
+    return card
+
+
+def _bank(config: PretrainConfig, work: Path, split: Any, count: int) -> ClipBank:
+    bank = ClipBank(work.parent / f"bank-{split}-{config.seed}-{count}", split, count, config.seed)
+    return bank.fill(config.workers, Progress(f"film {split}", count, "clips"))
+
+
+def _optimise(config: PretrainConfig, model: Any, bank: ClipBank, held_out: ClipBank, collator: Collator, work: Path) -> None:
+    import torch
+
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
+    start = _resume(work, model, optimizer)
+    progress = Progress("pretrain", config.steps, "steps", every_s=20)
+    progress.resume(start)
+    model.train()
+    waited, smooth = time.monotonic(), 0.0
+    for step, packed in enumerate(_prefetched(batches(config, bank, collator, start, config.steps)), start):
+        progress.spent("data wait", time.monotonic() - waited)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(config, step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total, n = loss_of(model, packed)
+        (total / n).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        smooth = 0.98 * smooth + 0.02 * float(total / n) if step > start else float(total / n)
+        progress.step(loss_nats=smooth, lr=learning_rate(config, step))
+        if (step + 1) % config.save_steps == 0 or step + 1 == config.steps:
+            _save(work, model, optimizer, step + 1)
+            log.info("pretrain   step %d  %s", step + 1, validate(config, model, held_out, collator))
+            model.train()
+        waited = time.monotonic()
+
+
+def _prefetched(source: Iterator[PackedBatch], depth: int = 2) -> Iterator[PackedBatch]:
+    """Make batches one step ahead in a thread; torch and the tokenizer release the interpreter for most of it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        queue = [pool.submit(next, source, None) for _ in range(depth)]
+        while (batch := queue.pop(0).result()) is not None:
+            queue.append(pool.submit(next, source, None))
+            yield batch
+
+
+def _save(work: Path, model: Any, optimizer: Any, step: int) -> None:
+    import torch
+
+    partial = work / "state.tmp"
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, partial)
+    partial.replace(work / "state.pt")
+
+
+def _resume(work: Path, model: Any, optimizer: Any) -> int:
+    import torch
+
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "state.pt").exists():
+        return 0
+    state = torch.load(work / "state.pt", weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
+
+
+def validate(config: PretrainConfig, model: Any, bank: ClipBank, collator: Collator) -> dict[str, float]:
+    """Held-out nats a token under each view, and the share of letters right on multiple choice with picture and sound."""
+    import torch
+
+    model.eval()
+    found: dict[str, float] = {}
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for view in config.mix.view:
+            rng = np.random.default_rng([config.seed, 3])
+            packed = _batch(config, bank, collator, range(min(64, len(bank.scenes))), rng, view)
+            total, n = loss_of(model, packed)
+            found[f"nats_{view}"] = round(float(total) / n, 4)
+    return found | letters_right(model, bank, collator, config.seed)
+
+
+def letters_right(model: Any, bank: ClipBank, collator: Collator, seed: int) -> dict[str, float]:
+    """Share of held-out multiple-choice questions whose most likely letter is right, by what they need (chance 0.25)."""
+    import torch
+
+    from uvrlab.data import instructions
+    from uvrlab.data.packing import Turn
+    from uvrlab.models.towers import forward
+
+    letters = [collator.text.raw(letter)[0] for letter in "ABCD"]
+    right: dict[str, list[bool]] = {}
+    for start in range(0, len(bank.scenes), 64):
+        rows = range(start, min(start + 64, len(bank.scenes)))
+        rng = np.random.default_rng([seed, 4, start])
+        asked = [[q for q in world.questions(bank.scenes[i], rng) if q.options][:4] for i in rows]
+        turns = [[Turn(instructions.ask(q.question, q.options), q.answer) for q in own] for own in asked]
+        packed = pack(collator, [bank.item(i, "both") for i in rows], turns)
+        hidden = forward(model, packed.batch, mask=packed.mask())
+        for r, own in enumerate(asked):
+            for number, question in enumerate(own, 1):
+                at = ((packed.segments[r] == number) & (packed.batch.labels[r] != -100)).nonzero()[0, 0] - 1
+                logits = model.lm_head(hidden[r, at])[letters]
+                right.setdefault(question.needs, []).append("ABCD"[int(torch.argmax(logits))] == question.answer[0])
+    return {f"right_{needs}": round(float(np.mean(found)), 4) for needs, found in sorted(right.items())}
+
+
+def _card(config: PretrainConfig, model: Any, bank: ClipBank, collator: Collator, data: ClipBank, seconds: float) -> dict[str, Any]:
+    return {
+        "name": "nano-omni",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "recipe": config.digest_view(),
+        "data_digest": runs.digest_json([scene.to_json() for scene in data.scenes]),
+        "objective": "next token on captions, questions, grounded responses, traces and rewrites of the pretrain split",
+        "validation": validate(config, model, bank, collator),
+        "validation_clips": len(bank.scenes),
+        "training_seconds": round(seconds),
+        "limits": "knows the procedural world only; no claim about real video",
+    }
