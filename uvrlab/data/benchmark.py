@@ -129,11 +129,15 @@ def add_world(made: Benchmark, clips: Sequence[Row], seed: int) -> None:
     seen: set[str] = set()
     for clip in clips:
         scene, rng = Scene.from_json(clip["scene"]), stable_rng(seed, "benchmark", clip["clip_id"])
-        drawn = [captions(scene, rng) for _ in range(REWORDINGS)]
+        text = captions(scene, rng)
+        for _ in range(REWORDINGS):
+            if not (known := [style for style in texts if text[style] in seen]):
+                break
+            again = captions(scene, rng)
+            text |= {style: again[style] for style in known}
+        seen.update(text.values())
         for style, rows in texts.items():
-            text = next((d[style] for d in drawn if d[style] not in seen), drawn[0][style])
-            seen.add(text)
-            rows.append((clip["clip_id"], text, (clip["clip_id"],)))
+            rows.append((clip["clip_id"], text[style], (clip["clip_id"],)))
     queries = [q for style, rows in texts.items() for q in text_queries(f"world-{style}", WORLD_ABILITIES[style], style, rows)]
     queries += visual_queries("world", clips, seed)
     _add_whole(made, queries, clips, clips)

@@ -21,7 +21,7 @@ def spans(duration_s: float, cuts: Sequence[float], max_s: float) -> list[tuple[
     """[0, duration) at its shot boundaries, each shot in equal windows of at most `max_s`; a video that fits stays whole."""
     if duration_s <= max_s:
         return [(0.0, duration_s)]
-    edges = [0.0, *sorted(c for c in cuts if 0.0 < c < duration_s), duration_s]
+    edges = [0.0, *sorted({c for c in cuts if 0.0 < c < duration_s}), duration_s]
     shots = _merge(edges, max_s)
     return [window for start, end in shots for window in windows(start, end, max_s)]
 

@@ -55,6 +55,7 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
                 _add_material(made, replace(read_source(source), evaluation_only=True), pool, shards, own, config.run.seed)
         strips = example_strips(pool, made.clips or made.judged, out, own)
     _check(made, own)
+    made.rejects += made.benchmark.rejects
     made.benchmark.finish({row["clip_id"]: row for row in (*made.clips, *made.judged)})
     schema.write_table("clips", made.clips, out / "clips")
     made.benchmark.write(out / "benchmark")
@@ -66,9 +67,9 @@ def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: Ingest
     total = sum(getattr(own.world, split) for split in schema.SPLITS)
     progress = Progress("ingest", total, "clips")
 
-    def done(n: int, rendered: bool) -> None:
-        made.decoded, made.reused = made.decoded + n * rendered, made.reused + n * (not rendered)
-        progress.step(n)
+    def done(rendered: int, reused: int) -> None:
+        made.decoded, made.reused = made.decoded + rendered, made.reused + reused
+        progress.step(rendered + reused)
 
     for found in world_clips(pool, own.world, shards, done):
         if isinstance(found, Reject):
@@ -143,15 +144,19 @@ def _carried(
 
 
 def _check(made: Ingested, own: IngestConfig) -> None:
-    total = len(made.clips) + len(made.judged) + len(made.rejects)
     if not made.clips and not made.judged:
         first = f"; first reject: {made.rejects[0].item}: {made.rejects[0].detail}" if made.rejects else ""
         raise RunError(f"found no usable clip in source {own.source.kind!r}, expected at least one{first}")
-    if len(made.rejects) > own.max_reject_fraction * total:
-        reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in made.rejects).most_common())
+    _few("videos", made.rejects, len(made.clips) + len(made.judged), own.max_reject_fraction)
+    _few("queries", made.benchmark.rejects, len(made.benchmark.queries), own.max_reject_fraction)
+
+
+def _few(what: str, rejects: Sequence[Reject], n_good: int, most: float) -> None:
+    if len(rejects) > most * (n_good + len(rejects)):
+        reasons = ", ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejects).most_common())
         raise RunError(
-            f"{len(made.rejects)} of {total} items are rejects ({reasons}), expected at most {own.max_reject_fraction:.0%}; first: "
-            f"{made.rejects[0].item}: {made.rejects[0].detail}; correct the source or raise ingest.max_reject_fraction"
+            f"{len(rejects)} of {n_good + len(rejects)} {what} are rejects ({reasons}), expected at most {most:.0%}; first: "
+            f"{rejects[0].item}: {rejects[0].detail}; correct the source or raise ingest.max_reject_fraction"
         )
 
 

@@ -54,32 +54,40 @@ def render(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def world_clips(
-    pool: MediaPool, world: WorldConfig, shards: ShardWriter, done: Callable[[int, bool], None]
+    pool: MediaPool, world: WorldConfig, shards: ShardWriter, done: Callable[[int, int], None]
 ) -> Iterator[Row | Reject]:
-    """Every clip row of the world in order, its media added to `shards`. `done(n, rendered)` reports finished clips."""
+    """Every clip row of the world in order, its media added to `shards`. `done(rendered, reused)` reports finished clips."""
     folder = cache_dir() / "world" / world_key(world)
     folder.mkdir(parents=True, exist_ok=True)
     for split, start, n in blocks(world):
-        name = f"{split}-{start:06d}-{n}"
-        known = (folder / f"{name}.json").is_file()
-        rejects = [] if known else _render_block(pool, world, folder, name, (split, start, n))
+        entries, rejects = _known(folder, split, start, n), []
+        reused = len(entries)
+        if reused < n:
+            entries, rejects = _render_block(pool, world, folder, (split, start, n), entries)
         yield from rejects
-        for entry in json.loads((folder / f"{name}.json").read_text()):
-            data = media_bytes(entry["uri"], folder)
-            row = entry["row"]
+        for entry in entries:
+            data, row = media_bytes(entry["uri"], folder), entry["row"]
             uri = shards.add(f"{row['clip_id']}.mp4", data)
             sha256 = hashlib.sha256(data).hexdigest()
             yield {**row, **probe_from(entry["probe"]).columns(), "uri": uri, "media_sha256": sha256}
-        if rejects:
-            (folder / f"{name}.json").unlink()  # a block with faults is tried again next time
-        done(n, not known)
+        done(n - reused, reused)
 
 
-def _render_block(pool: MediaPool, world: WorldConfig, folder: Path, name: str, block: tuple[str, int, int]) -> list[Reject]:
+def _known(folder: Path, split: str, start: int, n: int) -> list[Row]:
+    """What the cache holds of a block: the longest block of this start, at most `n` entries of it."""
+    files = sorted(folder.glob(f"{split}-{start:06d}-*.json"))
+    return json.loads(files[-1].read_text())[:n] if files else []
+
+
+def _render_block(
+    pool: MediaPool, world: WorldConfig, folder: Path, block: tuple[str, int, int], known: list[Row]
+) -> tuple[list[Row], list[Reject]]:
+    """The entries of a block, rendering what is not `known`; a block with faults is not kept, so it is tried again."""
     split, start, n = block
+    name = f"{split}-{start:06d}-{n:03d}"
     fixed = {"split": split, "seed": world.seed, "duration_s": world.duration_s, "family_size": world.family_size}
-    items = ({**fixed, "index": i} for i in range(start, start + n))
-    entries, rejects = [], []
+    items = ({**fixed, "index": i} for i in range(start + len(known), start + n))
+    entries, rejects = list(known), []
     with ShardWriter(folder / name) as shard:
         for made in pool.map(render, items, name=lambda i: f"world-{i['split']}-{i['index']:06d}"):
             if isinstance(made, Reject):
@@ -87,5 +95,6 @@ def _render_block(pool: MediaPool, world: WorldConfig, folder: Path, name: str, 
                 continue
             uri = shard.add(f"{made['row']['clip_id']}.mp4", made["data"])
             entries.append({"uri": uri, "probe": made["probe"], "row": made["row"]})
-    write_json(folder / f"{name}.json", entries)
-    return rejects
+    if not rejects:
+        write_json(folder / f"{name}.json", entries)
+    return entries, rejects
