@@ -34,9 +34,9 @@ class PretrainConfig(Section):
     seed: int = 0
     clips: Positive = 4_500
     validation_clips: Positive = 256
-    steps: Positive = 3000
+    steps: Positive = 2800
     batch_clips: Positive = 32
-    turns: Positive = 4
+    words: Positive = 140  # of conversation a row
     learning_rate: float = 2e-3
     warmup_steps: Positive = 150
     weight_decay: float = 0.05
@@ -77,7 +77,7 @@ def _batch(
     for i in rows:
         frame = int(rng.integers(8))
         wanted = view or str(rng.choice(names, p=np.array(shares) / sum(shares)))
-        shown, talk = conversations(bank.scenes[i], wanted, frame, config.turns, config.mix, rng)
+        shown, talk = conversations(bank.scenes[i], wanted, frame, config.words, config.mix, rng)
         items.append(bank.item(int(i), shown, frame))
         turns.append(talk)
     return pack(collator, items, turns)

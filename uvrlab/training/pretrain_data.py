@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -26,7 +26,7 @@ class Mix(Section):
     """Shares of what a row shows the model, and of what is said about a clip with picture."""
 
     view: dict[str, Share] = {"both": 0.62, "picture": 0.12, "sound": 0.06, "image": 0.12, "text": 0.08}
-    styles: dict[str, Share] = {"concise": 0.4, "rich": 0.15, "abstract": 0.1, "keywords": 0.2, "partial": 0.15}
+    styles: dict[str, Share] = {"concise": 0.4, "rich": 0.1, "abstract": 0.1, "keywords": 0.25, "partial": 0.15}
     turn: dict[str, Share] = {"caption": 0.4, "question": 0.25, "ground": 0.15, "trace": 0.2}
     jitter_s: float = 0.4  # how sloppily spans of grounded responses are annotated
 
@@ -103,22 +103,35 @@ def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
 
 
 def conversations(
-    scene: world.Scene, view: str, frame: int, count: int, mix: Mix, rng: np.random.Generator
+    scene: world.Scene, view: str, frame: int, words: int, mix: Mix, rng: np.random.Generator
 ) -> tuple[str, list[Turn]]:
-    """`count` conversations about a scene under a view; the view may change where it does not apply (no sound to listen to)."""
+    """Conversations of about `words` words in all; the view may change where it does not apply (no sound to listen to)."""
     if view == "sound" and scene.track != "sound":
         view = "picture"
     if view == "image":
         time_s = (frame + 0.5) * scene.duration_s / N_FRAMES
-        return view, [Turn(instructions.FRAME, world.frame_caption(scene, time_s, rng)) for _ in range(min(count, 2))]
+        return view, [Turn(instructions.FRAME, world.frame_caption(scene, time_s, rng)) for _ in range(2)]
     if view == "text":
-        return view, [_rewrite(scene, rng, mix) for _ in range(count)]
+        return view, _up_to(words, lambda: _rewrite(scene, rng, mix))
     if view == "sound":
         asked = [q for q in world.questions(scene, rng) if q.needs == "sound"]
-        return view, [Turn(instructions.ask(q.question, q.options), q.answer) for q in asked[:count]] or [_heard(scene, rng)]
+        return view, [Turn(instructions.ask(q.question, q.options), q.answer) for q in asked] or [_heard(scene, rng)]
     if view == "picture":
         scene = replace(scene, sounds=(), track=SILENT)
-    return view, [_about(scene, mix, rng) for _ in range(count)]
+    return view, _up_to(words, lambda: _about(scene, mix, rng))
+
+
+def _up_to(words: int, draw: Callable[[], Turn], tries: int = 8) -> list[Turn]:
+    """Turns until the budget is full; one that does not fit any more is left out, so rows of a batch are about equally long."""
+    turns: list[Turn] = []
+    used = 0
+    for _ in range(tries):
+        turn = draw()
+        size = len(f"{turn.prompt} {turn.response}".split())
+        if not turns or used + size <= words:
+            turns.append(turn)
+            used += size
+    return turns
 
 
 def _heard(scene: world.Scene, rng: np.random.Generator) -> Turn:
