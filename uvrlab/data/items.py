@@ -133,7 +133,7 @@ class DecodedItem:
     frames: np.ndarray | None = None
     fps: float | None = None
     wave: np.ndarray | None = None
-    instruction: str | None = None  # goes into the system turn
+    instruction: str | None = None  # the task's prompt
 
     def __post_init__(self) -> None:
         if self.image is None and self.frames is None and self.wave is None and not (self.text and self.text.strip()):

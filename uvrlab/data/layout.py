@@ -44,7 +44,7 @@ class Layout:
         """One row; `cut` ends an embed row without a response at its read-out."""
         shape = self.shape_of(item)
         media = self.media_ids(shape)
-        ids, n_before, truncated = self._user(item, media, "\n" if template == "embed" else "")
+        ids, n_before, truncated = self._user(item, media, template)
         disc = gen = -1
         if template == "embed":
             disc = len(ids)
@@ -62,17 +62,21 @@ class Layout:
             ids += [*written, self.text.id(self.spec.tokens.turn_end)]
         return Row(ids, self.positions(len(ids), shape, media, n_before), n_prompt, disc, gen, truncated, shape)
 
-    def _user(self, item: DecodedItem | FeaturedItem, media: list[int], tail: str) -> tuple[list[int], int, bool]:
+    def _user(self, item: DecodedItem | FeaturedItem, media: list[int], template: Template) -> tuple[list[int], int, bool]:
         """Ids up to the end of the user's text, the number of ids before the media, and whether the text was cut."""
         encode, tokens = self.text, self.spec.tokens
         start, end = encode.id(tokens.turn_start), encode.id(tokens.turn_end)
         text, truncated = encode.truncate(item.text or "", self.max_text_tokens)
-        system = item.instruction or self.spec.default_system
+        system = self.spec.default_system
+        if template == "embed":  # UME-R1 asks in the user's turn, GVE in the system's
+            text = " ".join(part for part in (item.instruction, text) if part) + "\n"
+        else:
+            system = item.instruction or system
         ids = [start, *encode.plain(f"system\n{system}"), end, *encode.raw("\n"), start] if system else [start]
         if not media:
-            return [*ids, *encode.plain(f"user\n{text}{tail}")], 0, truncated
+            return [*ids, *encode.plain(f"user\n{text}")], 0, truncated
         ids += encode.raw("user\n")
-        return [*ids, *media, *encode.plain(text + tail)], len(ids), truncated
+        return [*ids, *media, *encode.plain(text)], len(ids), truncated
 
     def _assistant(self, template: Template) -> list[int]:
         """What follows the user's text: UME-R1's instruction in the embed template, and the generation prompt."""

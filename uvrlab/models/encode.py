@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Embedder:
 
     def __post_init__(self) -> None:
         self.collate = Collator(
-            self.spec,
+            self.preprocess.apply(self.spec),
             self.tokenizer,
             self.model.config,
             max_text_tokens=self.preprocess.max_text_tokens,
@@ -59,11 +59,15 @@ class Embedder:
         )
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> Embedder:
-        """Load a model directory, a backbone folder or a backbone's name; the golden vectors of a directory are checked."""
+    def load(cls, path: str | Path, device: str = "cpu", template: Literal["embed", "last"] | None = None) -> Embedder:
+        """Load a model directory, a backbone or published checkpoint's folder, or a backbone's name.
+
+        The golden vectors of a model directory are checked. `template` is for folders that do not say how they are read: "last" for
+        GVE, "embed" (the default) for UME-R1 and bare backbones.
+        """
         from uvrlab.models.modeldir import load_model
 
-        loaded = load_model(path, device=device)
+        loaded = load_model(path, device=device, template=template)
         return cls(loaded.spec, loaded.model, loaded.tokenizer, loaded.preprocess, loaded.digest, device)
 
     @property

@@ -173,18 +173,20 @@ def golden_vectors(spec: Backbone, model: Any, tokenizer: Any, preprocess: Prepr
         model.train(was)
 
 
-def load_model(path: str | Path, *, device: str = "cpu", merge: bool = True, check: bool = True) -> LoadedModel:
+def load_model(
+    path: str | Path, *, device: str = "cpu", merge: bool = True, check: bool = True, template: Any = None
+) -> LoadedModel:
     """Load a model directory, or a backbone alone by name or folder.
 
     `merge` folds the adapter into the weights, for encoding; leave it False to train on. `check` compares the golden vectors.
+    `template` says how a folder that is no model directory is read out.
     """
     folder = Path(path)
     if not (folder / "backbone.json").exists():
         loaded = load_backbone(path, device=device)
         install_readouts(loaded)
-        return LoadedModel(
-            loaded.spec, loaded.model, loaded.processor, default_preprocess(loaded.spec), loaded.digest, loaded.source
-        )
+        preprocess = default_preprocess(loaded.spec, template or "embed")
+        return LoadedModel(loaded.spec, loaded.model, loaded.processor, preprocess, loaded.digest, loaded.source)
     return _load_directory(folder, device, merge, check)
 
 

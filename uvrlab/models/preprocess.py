@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,12 @@ class Preprocess:
     sampling: Sampling = field(default_factory=Sampling)
     template: Literal["embed", "last"] = "embed"
     max_text_tokens: int = 512
+    video_max_pixels: int | None = None  # of a frame; None: the backbone's own limit
+
+    def apply(self, spec: Backbone) -> Backbone:
+        """The backbone's row with this record's pixel limit."""
+        limit = self.video_max_pixels
+        return replace(spec, video_max_pixels=limit, video_min_pixels=min(spec.video_min_pixels, limit)) if limit else spec
 
     def save(self, path: Path, spec: Backbone) -> None:
         """Write the record, the token names and, for the reader, decoder and package versions."""
@@ -33,10 +39,12 @@ class Preprocess:
     def load(cls, path: Path) -> Preprocess:
         """Read `preprocess.json`."""
         value = json.loads(path.read_text())
-        return cls(Sampling(**value["sampling"]), value["template"], value["max_text_tokens"])
+        return cls(Sampling(**value["sampling"]), value["template"], value["max_text_tokens"], value["video_max_pixels"])
 
 
-def default_preprocess(spec: Backbone) -> Preprocess:
-    """What a bare backbone of this kind is read with: frames decoded at up to twice the size that the processor keeps."""
-    height = max(224, 2 * int(spec.video_max_pixels**0.5))
-    return Preprocess(Sampling(rate_hz=spec.sampling_rate_hz, max_window_s=spec.max_seconds, max_height=height))
+def default_preprocess(spec: Backbone, template: Literal["embed", "last"] = "embed") -> Preprocess:
+    """What a bare backbone is read with: GVE's 8 frames of at most 200 visual tokens, decoded at up to twice that size."""
+    limit = min(spec.video_max_pixels, 200 * (spec.patch * spec.merge) ** 2)
+    height = max(224, 2 * int(limit**0.5))
+    sampling = Sampling(rate_hz=spec.sampling_rate_hz, max_window_s=spec.max_seconds, max_height=height)
+    return Preprocess(sampling, template, video_max_pixels=limit)
