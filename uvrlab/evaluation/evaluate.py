@@ -1,7 +1,7 @@
 """`evaluate`: a model and its starting point on every dataset of a benchmark, query by query.
 
-Embeddings are cached by (model, media, sampling) digests in the work folder; search is exact. Both models see the same items through
-the same code, so the before/after table is a paired comparison.
+Embeddings are cached by (model, media, sampling) digests in the work folder; search is exact. Both models see the same items
+through the same code, so the before/after table is a paired comparison.
 """
 
 from __future__ import annotations

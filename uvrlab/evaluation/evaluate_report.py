@@ -1,4 +1,4 @@
-"""The report of `evaluate`: before and after with intervals and chance, hits and misses as film strips, one query walked to its rank."""
+"""The report of `evaluate`: before and after with intervals and chance, hits and misses as film strips, and one query walked."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def _metric(score: Score) -> Metric:
 
 
 def _metrics(trained: Evaluation, base: Evaluation) -> dict[str, Metric]:
-    found = {}
+    found: dict[str, Metric] = {}
     for label, evaluation in (("", trained), ("base_", base)):
         found |= {f"{label}{s.dataset}": _metric(s) for s in evaluation.results.scores if s.metric == _main(evaluation, s.dataset)}
-        found |= {f"{label}{s.dataset}": _metric(s).model_copy(update={"unit": "share"}) for s in evaluation.results.averages}
+        averages = [s for s in evaluation.results.averages if s.metric == MAIN and s.dataset.startswith("AVG")]
+        found |= {f"{label}{s.dataset}": _metric(s).model_copy(update={"unit": "share"}) for s in averages}
     return found
 
 
@@ -76,10 +77,9 @@ def _before_after(page: Report, trained: Evaluation, base: Evaluation, effects: 
     units = {"chance": "share", "before": "share", "after": "share", "smallest detectable": "points"}
     page.table(rows, units=units)
     page.bars({e.dataset: {"before": e.b, "after": e.a} for e in own}, "share")
-    every = [{"dataset": s.dataset, s.metric: s.value, "n": s.n} for s in trained.results.scores]
     merged: dict[str, dict[str, Any]] = {}
-    for row in every:
-        merged.setdefault(row["dataset"], {}).update(row)
+    for score in trained.results.scores:
+        merged.setdefault(score.dataset, {"dataset": score.dataset, "n": score.n})[score.metric] = score.value
     page.table(list(merged.values()), units=dict.fromkeys(("R@1", "R@5", "R@10", "MRR"), "share"), caption="After, every metric")
 
 
