@@ -73,7 +73,7 @@ def _keys(section: Section, at: str) -> Iterator[str]:
 def _plots(stages: Iterable[str]) -> list[dict[str, Any]]:
     """The training curve of each stage that writes a model."""
     trained = [name for name in stages if "model" in STAGES[name].kinds]
-    return [{f"{ROOT}/{name}/curve.csv": {"title": f"{name}: loss", "x": "step", "y": "loss"}} for name in trained]
+    return [{f"{ROOT}/{name}/history.json": {"title": f"{name}: loss", "x": "step", "y": "loss"}} for name in trained]
 
 
 def write(config: Config, folder: Path) -> None:

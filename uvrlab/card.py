@@ -37,7 +37,7 @@ def render(*, name: str, model: RunDir, results: RunDir, summary: Results) -> st
         f"A universal video retrieval embedder: backbone `{m.config.get('backbone', '?')}` with one adapter, last trained by the "
         f"stage `{m.stage}` of uvrlab. It embeds any mix of text, image, video and sound into one unit vector.\n",
         "## How to load\n",
-        '```python\nfrom uvrlab.models.encode import Embedder\n\nembedder = Embedder.load("model")\n'
+        '```python\nfrom uvrlab.models.encode import Embedder\n\nembedder = Embedder.load("model/model")\n'
         'vectors = embedder.encode([{"text": "a red square moves left"}, {"video": "clip.mp4"}])  # (2, D) float32\n```\n',
         "## How it scores\n",
         _scores(summary),

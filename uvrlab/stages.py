@@ -84,7 +84,7 @@ STAGES: dict[str, Stage] = {
             "uvrlab.training.sft:run",
             {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS},
             ("model",),
-            (*_MODEL, "losses", "training"),
+            (*_MODEL, "losses", "training", "evaluation/metrics.py"),
             Resources(cpu=8, memory_gib=64, gpus=8),
         ),
         Stage(

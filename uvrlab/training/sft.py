@@ -22,6 +22,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     """
     import torch
 
+    from uvrlab.data.summary import DATA, data_summary
     from uvrlab.models.adapter import new_adapter
     from uvrlab.models.modeldir import install_readouts, load_backbone, save_model_dir
     from uvrlab.training import contrastive, pairs, sft_report
@@ -44,6 +45,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     after = retrieval(model, held_out, cache)
     save_model_dir(out / "model", loaded, model)
     runs.write_json(out / "history.json", history)
+    runs.write_json(out / DATA, data_summary(inputs["clips"], inputs["uvrd"]))
     return sft_report.make(config, train, held_out, before, after, history, rejects, out)
 
 
