@@ -16,7 +16,7 @@ from uvrlab.config import LimitsConfig
 from uvrlab.data.audio import decode_audio
 from uvrlab.data.decode import decode_frames
 from uvrlab.data.items import SILENCE, DecodedItem, Item
-from uvrlab.data.media import open_media
+from uvrlab.data.media import MediaError, open_media
 from uvrlab.data.probe import probe
 from uvrlab.data.sampling import sample_times, sample_times_fps, windows
 from uvrlab.data.workers import MediaPool, Reject
@@ -98,11 +98,20 @@ def decode_items(items: Iterable[Item], sampling: Sampling, pool: MediaPool | No
     """Every item's parts in order, or its `Reject`. Without a pool it decodes here, for trusted media."""
     items = list(items)
     tasks = [{"item": asdict(item), "sampling": asdict(sampling)} for item in items]
-    results: Iterable[Any] = map(decode_parts, tasks)
+    results: Iterable[Any] = map(_decode_here, tasks)
     if pool is not None:
         results = pool.map(decode_parts, tasks, name=_name)
     for item, result in zip(items, results, strict=True):
         yield result if isinstance(result, Reject) else assemble(item, result)
+
+
+def _decode_here(task: dict[str, Any]) -> dict[str, Any] | Reject:
+    try:
+        return decode_parts(task)
+    except MediaError as error:
+        return Reject(_name(task), error.reason, error.detail)
+    except (OSError, ValueError) as error:
+        return Reject(_name(task), "error", f"{type(error).__name__}: {error}")
 
 
 def _name(task: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+ROUNDING_S = 0.05  # by which a written span may pass the end of its clip
 SILENCE = 1e-5  # peak amplitude below which a track is digital silence and carries no information
 
 
@@ -93,8 +94,13 @@ class ClipIndex(dict[str, Clip]):
         clip = self.get(row["clip_id"])
         if clip is None:
             raise ItemError(f"item {item_id}: no clip {row['clip_id']!r} among {len(self)} clips; pass the table that holds it")
-        start_s = clip.start_s if row["start_s"] is None else max(clip.start_s, row["start_s"])
-        end_s = clip.end_s if row["end_s"] is None else min(clip.end_s, row["end_s"])
+        start_s = clip.start_s if row["start_s"] is None else row["start_s"]
+        end_s = clip.end_s if row["end_s"] is None else row["end_s"]
+        if not clip.start_s - ROUNDING_S <= start_s <= end_s <= clip.end_s + ROUNDING_S:
+            raise ItemError(
+                f"item {item_id}: span [{start_s}, {end_s}] is not inside clip {clip.clip_id} [{clip.start_s}, {clip.end_s}]"
+            )
+        start_s, end_s = max(clip.start_s, start_s), min(clip.end_s, end_s)
         parts: dict[str, Any] = {"base": clip.base, "media_sha256": clip.media_sha256}
         if "image" in wanted and not row["image_uri"]:
             parts |= {"image_uri": clip.uri, "image_time_s": start_s}

@@ -16,7 +16,6 @@ import numpy as np
 
 from uvrlab.config import LimitsConfig
 from uvrlab.data.batch import Batch
-from uvrlab.data.collate import Collator
 from uvrlab.data.decoding import decode_items
 from uvrlab.data.items import DecodedItem, Item, ItemError
 from uvrlab.data.spec import DISC_TOKEN
@@ -50,13 +49,7 @@ class Embedder:
     limits: LimitsConfig | None = None
 
     def __post_init__(self) -> None:
-        self.collate = Collator(
-            self.preprocess.apply(self.spec),
-            self.tokenizer,
-            self.model.config,
-            max_text_tokens=self.preprocess.max_text_tokens,
-            max_interleaved_s=self.preprocess.sampling.max_window_s,
-        )
+        self.collate = self.preprocess.collator(self.spec, self.tokenizer, self.model.config)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", template: Literal["embed", "last"] | None = None) -> Embedder:

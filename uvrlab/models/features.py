@@ -56,7 +56,9 @@ class FeatureCache:
 
     def __init__(self, folder: Path, model: Any, collate: Collator, sampling: Sampling, device: str = "cpu") -> None:
         self.model, self.collate, self.sampling, self.device = model, collate, sampling, device
-        base = json.dumps([tower_digest(model), collate.spec.name, asdict(sampling)], sort_keys=True)
+        spec = collate.spec
+        pixels = [spec.min_pixels, spec.max_pixels, spec.video_min_pixels, spec.video_max_pixels]
+        base = json.dumps([tower_digest(model), spec.name, pixels, asdict(sampling)], sort_keys=True)
         self.folder = folder / hashlib.sha256(base.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._where: dict[str, list[tuple[Path, str]]] = {}

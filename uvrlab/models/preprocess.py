@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from uvrlab.data.collate import Collator
 from uvrlab.data.decoding import Sampling
 from uvrlab.data.spec import DISC_TOKEN, GEN_TOKEN, Backbone
 
@@ -27,6 +28,11 @@ class Preprocess:
         """The backbone's row with this record's pixel limit."""
         limit = self.video_max_pixels
         return replace(spec, video_max_pixels=limit, video_min_pixels=min(spec.video_min_pixels, limit)) if limit else spec
+
+    def collator(self, spec: Backbone, tokenizer: Any, config: Any) -> Collator:
+        """The collator that reads items as this record says; training and encoding must both come from here."""
+        window_s = self.sampling.max_window_s
+        return Collator(self.apply(spec), tokenizer, config, max_text_tokens=self.max_text_tokens, max_interleaved_s=window_s)
 
     def save(self, path: Path, spec: Backbone) -> None:
         """Write the record, the token names and, for the reader, decoder and package versions."""
