@@ -128,8 +128,8 @@ def _evaluation(config: Config) -> Iterator[str]:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(names)}"
             yield f"evaluate.datasets: unknown {name!r}; {hint}"
-    if not config.evaluate.ks or min(config.evaluate.ks) < 1:
-        yield f"evaluate.ks: found {list(config.evaluate.ks)}, expected cut-offs of at least 1, such as [1, 5, 10]"
+    if not config.evaluate.modes:
+        yield "evaluate.modes: found none, expected at least one, such as [speed]"
 
 
 def _device(config: Config) -> Iterator[str]:

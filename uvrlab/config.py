@@ -179,14 +179,13 @@ class SftConfig(Section):
     lora: LoraConfig = LoraConfig()
     save_steps: Positive = 50
     validation_pairs: Positive = 200
-    max_text_tokens: Positive = 256
 
 
 class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
-    ks: tuple[int, ...] = (1, 5, 10)
+    modes: tuple[Literal["speed", "think"], ...] = ("speed",)  # the disc vector; the gen vector behind a thought
 
 
 class RegisterConfig(Section):

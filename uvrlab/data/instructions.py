@@ -12,6 +12,7 @@ CAPTION = {
     "partial": "Describe one part of the clip.",
 }
 FRAME = "Describe the picture."
+SOUNDS = "List the sounds with their times."
 REWRITE = {
     "concise": "Rewrite in one sentence.",
     "rich": "Rewrite in detail, with times.",

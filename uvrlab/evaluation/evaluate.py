@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,6 @@ from uvrlab.evaluation import results, tasks
 from uvrlab.runs import RunDir, StageReport
 
 METRICS = ("R@1", "R@5", "R@10", "MRR")
-MODE = "speed"
 
 
 def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Path) -> StageReport:
@@ -77,22 +75,24 @@ class Benchmark:
 
 
 def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int) -> results.Evaluation:
-    """Every task of the benchmark under one embedder."""
-    vectors = Vectors(embedder, bench, own.batch_size, workers)
-    vectors.fill([row for task in bench.tasks for row in (*(q.item for q in task.queries), *task.corpus.values())])
+    """Every task of the benchmark under one embedder, in every configured mode."""
     rows: list[dict[str, Any]] = []
     chances: dict[tuple[str, str], float] = {}
-    for task in bench.tasks:
-        found = tasks.score(task, vectors.get([q.item for q in task.queries]), vectors.get(list(task.corpus.values())), METRICS)
-        rows += tasks.per_query_rows(
-            task,
-            found,
-            mode=MODE,
-            model_digest=embedder.digest,
-            benchmark_digest=bench.digest,
-            latency_ms=[vectors.ms_an_item] * len(found),
-        )
-        chances |= {(task.dataset, name): level for name, level in tasks.mean_chances(found).items()}
+    for mode in own.modes:
+        vectors = Vectors(embedder, bench, own.batch_size, workers, mode)
+        vectors.fill([row for task in bench.tasks for row in (*(q.item for q in task.queries), *task.corpus.values())])
+        for task in bench.tasks:
+            queries = [dict(q.item or {}) for q in task.queries]
+            found = tasks.score(task, vectors.get(queries), vectors.get(list(task.corpus.values())), METRICS)
+            rows += tasks.per_query_rows(
+                task,
+                found,
+                mode=mode,
+                model_digest=embedder.digest,
+                benchmark_digest=bench.digest,
+                n_tokens=[vectors.tokens[vectors.key(query)] for query in queries],
+            )
+            chances |= {(task.dataset, name): level for name, level in tasks.mean_chances(found).items()}
     sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template}
     return results.summarise(rows, chances=chances, seed=seed, bootstrap=own.bootstrap, sampling=sampling)
 
@@ -100,17 +100,19 @@ def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, se
 class Vectors:
     """Item row -> unit vector, kept in the work folder under what the vector depends on."""
 
-    def __init__(self, embedder: Any, bench: Benchmark, batch_size: int, workers: int) -> None:
-        self.embedder, self.bench, self.batch_size, self.workers = embedder, bench, batch_size, workers
-        sampling = json.dumps(asdict(embedder.preprocess.sampling), sort_keys=True)
+    def __init__(self, embedder: Any, bench: Benchmark, batch_size: int, workers: int, mode: Any) -> None:
+        self.embedder, self.bench, self.batch_size, self.workers, self.mode = embedder, bench, batch_size, workers, mode
+        sampling = json.dumps([asdict(embedder.preprocess.sampling), mode], sort_keys=True)
         name = hashlib.sha256(f"{embedder.digest}{sampling}".encode()).hexdigest()[:24]
         self.file = runs.work_dir() / "embeddings" / f"{name}.safetensors"
         self.known: dict[str, np.ndarray] = {}
-        self.ms_an_item = 0.0  # milliseconds an item of this process's own encoding, decoding included; 0 where all were cached
+        self.tokens: dict[str, int] = {}  # generated for an item
         if self.file.exists():
-            from safetensors.numpy import load_file
+            from safetensors import safe_open
 
-            self.known = load_file(self.file)
+            with safe_open(self.file, framework="np") as stored:
+                self.known = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+                self.tokens = json.loads(stored.metadata()["tokens"])
 
     def key(self, row: Mapping[str, Any]) -> str:
         """Digest of an item's content: its text, and its media by sha256 and span."""
@@ -124,10 +126,15 @@ class Vectors:
         if not missing:
             return
         items = [self.bench.item(row, key) for key, row in missing.items()]
-        started = time.monotonic()
-        found = self.embedder.encode(items, batch_size=self.batch_size, workers=self.workers)
-        self.ms_an_item = 1000 * (time.monotonic() - started) / len(items)
-        self.known |= dict(zip(missing, found, strict=True))
+        found = self.embedder.encode_or_reject(items, batch_size=self.batch_size, workers=self.workers, mode=self.mode)
+        if found.rejects:
+            first = found.rejects[0]
+            raise tasks.TaskError(
+                f"{len(found.rejects)} of {len(items)} items of the benchmark cannot be encoded, first {first.item}: "
+                f"{first.reason}, {first.detail}; a benchmark without them is another one: ingest again without these clips"
+            )
+        self.known |= dict(zip(missing, found.vectors, strict=True))
+        self.tokens |= dict(zip(missing, found.n_tokens, strict=True))
         self._save()
 
     def _save(self) -> None:
@@ -135,7 +142,7 @@ class Vectors:
 
         self.file.parent.mkdir(parents=True, exist_ok=True)
         partial = self.file.with_suffix(".tmp")
-        save_file(self.known, partial)
+        save_file(self.known, partial, metadata={"tokens": json.dumps(self.tokens)})
         partial.replace(self.file)
 
     def get(self, rows: Sequence[Any]) -> np.ndarray:

@@ -24,6 +24,7 @@ from uvrlab.models import towers
 from uvrlab.models.preprocess import Preprocess
 
 Entry = Item | DecodedItem
+Mode = Literal["speed", "think"]  # the disc vector, or the gen vector behind a thought
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Encoded:
     kept: list[int]
     rejects: list[Reject]
     truncated: int  # items whose text was cut
+    n_tokens: list[int]  # generated for each kept item; 0 in mode speed
+    fallbacks: int = 0  # parts whose thought had no <gen_emb>, so that their disc vector stands in
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Embedder:
 
     def __post_init__(self) -> None:
         self.collate = self.preprocess.collator(self.spec, self.tokenizer, self.model.config)
+        self.collate_left = self.preprocess.collator(self.spec, self.tokenizer, self.model.config, padding_side="left")
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", template: Literal["embed", "last"] | None = None) -> Embedder:
@@ -68,9 +72,9 @@ class Embedder:
         """Length of a vector."""
         return int(self.model.config.get_text_config().hidden_size)
 
-    def encode(self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2) -> np.ndarray:
+    def encode(self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2, mode: Mode = "speed") -> np.ndarray:
         """(B, D) float32 unit vectors in the order of `items`; an item that cannot be encoded is an error that names it."""
-        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers)
+        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode)
         if result.rejects:
             first = result.rejects[0]
             raise ItemError(
@@ -81,27 +85,44 @@ class Embedder:
         return result.vectors
 
     def encode_or_reject(
-        self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2, pool: MediaPool | None = None
+        self,
+        items: Sequence[Entry],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        pool: MediaPool | None = None,
+        mode: Mode = "speed",
     ) -> Encoded:
         """As `encode`, but an item that cannot be encoded becomes a `Reject` and has no vector. `workers=0` decodes here."""
         order = sorted(range(len(items)), key=lambda i: _length_key(items[i]))
         sums = np.zeros((len(items), self.width), np.float32)
         rejects: dict[int, Reject] = {}
-        truncated = 0
+        tokens = np.zeros(len(items), int)
+        truncated = fallbacks = 0
         with ExitStack() as stack:
             if pool is None and workers and any(isinstance(x, Item) and x.has_media for x in items):
                 pool = stack.enter_context(MediaPool(workers, self.limits))
             for owners, parts in self._batches(items, order, batch_size, pool, rejects):
                 batch = self.collate(parts, template=self.preprocess.template)
-                np.add.at(sums, owners, self.embed(batch))
+                found = self.embed(batch)
                 truncated += batch.truncated
+                if mode == "think":
+                    fallbacks += self._think(parts, owners, found, tokens)
+                np.add.at(sums, owners, found)
         kept = [i for i in range(len(items)) if i not in rejects]
         vectors = sums[kept]
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if kept and not (np.isfinite(norms).all() and norms.min() > 1e-6):
             bad = kept[int(np.nanargmin(np.where(np.isfinite(norms), norms, 0.0)))]
             raise ItemError(f"item {_name(items[bad])}: its vector is not finite; the weights or the input are broken")
-        return Encoded(vectors / norms if kept else vectors, kept, [rejects[i] for i in sorted(rejects)], truncated)
+        return Encoded(
+            vectors / norms if kept else vectors,
+            kept,
+            [rejects[i] for i in sorted(rejects)],
+            truncated,
+            tokens[kept].tolist(),
+            fallbacks,
+        )
 
     def embed(self, batch: Batch) -> np.ndarray:
         """(B, D) float32 unit vectors of one collated batch, read at the read-out token."""
@@ -114,6 +135,18 @@ class Embedder:
             self._check_readout(batch.input_ids[rows, at], at)
             states = hidden[rows.to(hidden.device), at.to(hidden.device)].float()
             return torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
+
+    def _think(self, parts: Sequence[DecodedItem], owners: Sequence[int], found: np.ndarray, tokens: np.ndarray) -> int:
+        """Put the gen vector of each part in place of its disc vector; returns how many parts had none and keep the disc one."""
+        from uvrlab.models.generate import think
+
+        batch = self.collate_left(parts, template="embed", cut=False).to(self.device)
+        thoughts = think(self.model, self.spec, self.collate.text, batch)
+        for row, thought in enumerate(thoughts):
+            if thought.vector is not None:
+                found[row] = thought.vector
+        np.add.at(tokens, owners, [len(thought.ids) for thought in thoughts])
+        return sum(thought.vector is None for thought in thoughts)
 
     def _check_readout(self, ids: Any, at: Any) -> None:
         name = DISC_TOKEN if self.preprocess.template == "embed" else self.spec.tokens.end_of_text

@@ -29,10 +29,18 @@ class Preprocess:
         limit = self.video_max_pixels
         return replace(spec, video_max_pixels=limit, video_min_pixels=min(spec.video_min_pixels, limit)) if limit else spec
 
-    def collator(self, spec: Backbone, tokenizer: Any, config: Any) -> Collator:
+    def collator(
+        self, spec: Backbone, tokenizer: Any, config: Any, *, padding_side: Literal["left", "right"] = "right"
+    ) -> Collator:
         """The collator that reads items as this record says; training and encoding must both come from here."""
-        window_s = self.sampling.max_window_s
-        return Collator(self.apply(spec), tokenizer, config, max_text_tokens=self.max_text_tokens, max_interleaved_s=window_s)
+        return Collator(
+            self.apply(spec),
+            tokenizer,
+            config,
+            padding_side=padding_side,
+            max_text_tokens=self.max_text_tokens,
+            max_interleaved_s=self.sampling.max_window_s,
+        )
 
     def save(self, path: Path, spec: Backbone) -> None:
         """Write the record, the token names and, for the reader, decoder and package versions."""

@@ -73,12 +73,59 @@ def forward(model: Any, batch: Batch, features: Features | None = None, mask: An
 
     `mask` (B, 1, L, L) bool replaces the causal mask, True where a row may look at a column.
     """
+    embeds, extra = _inputs(core_of(model), model, batch, features)
+    # Behind right padding nothing can look at it, so no mask is needed and attention takes its fast causal path.
+    if mask is None:
+        mask = None if batch.padding_side == "right" else batch.attention_mask
+    out = core_of(model).language_model(
+        inputs_embeds=embeds, attention_mask=mask, position_ids=batch.position_ids, use_cache=False, return_dict=True, **extra
+    )
+    return out.last_hidden_state
+
+
+def prefill(model: Any, batch: Batch, features: Features | None = None) -> tuple[Any, Any]:
+    """As `forward`, also returning the key-value cache that `step` goes on from."""
+    from transformers import DynamicCache
+
+    embeds, extra = _inputs(core_of(model), model, batch, features)
+    out = core_of(model).language_model(
+        inputs_embeds=embeds,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
+        past_key_values=DynamicCache(),
+        use_cache=True,
+        return_dict=True,
+        **extra,
+    )
+    return out.last_hidden_state, out.past_key_values
+
+
+def step(model: Any, token: Any, mask: Any, position: Any, cache: Any) -> Any:
+    """Hidden state (B, width) of one more token (B,) a row; `mask` (B, past + 1), `position` (3, B, 1); extends `cache`."""
     core = core_of(model)
+    out = core.language_model(
+        inputs_embeds=core.get_input_embeddings()(token[:, None]),
+        attention_mask=mask,
+        position_ids=position,
+        past_key_values=cache,
+        use_cache=True,
+        return_dict=True,
+    )
+    return out.last_hidden_state[:, -1]
+
+
+def head(model: Any, states: Any) -> Any:
+    """Logits (..., vocabulary) of hidden states (..., width)."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return base.lm_head(states)
+
+
+def _inputs(core: Any, model: Any, batch: Batch, features: Features | None) -> tuple[Any, dict[str, Any]]:
+    """Input embeddings (B, L, width) with the media scattered in, and what deepstack backbones need beside them."""
     features = features or batch.features or media_features(model, batch.media)
     embeds = core.get_input_embeddings()(batch.input_ids)
     config, width = core.config, embeds.shape[-1]
-    extra: dict[str, Any] = {}
-    picture = None
+    picture = []
     for kind in ("image", "video", "audio"):
         parts = getattr(features, kind)
         name = f"{kind}_token_id"
@@ -86,16 +133,8 @@ def forward(model: Any, batch: Batch, features: Features | None = None, mask: An
             continue
         embeds, where, deep = _scatter(embeds, batch.input_ids == getattr(config, name), parts, width, kind)
         if deep is not None:
-            picture = [*(picture or []), (where, deep)]
-    if picture:
-        extra = _deepstack(batch.input_ids, picture, width)
-    # Behind right padding nothing can look at it, so no mask is needed and attention takes its fast causal path.
-    if mask is None:
-        mask = None if batch.padding_side == "right" else batch.attention_mask
-    out = core.language_model(
-        inputs_embeds=embeds, attention_mask=mask, position_ids=batch.position_ids, use_cache=False, return_dict=True, **extra
-    )
-    return out.last_hidden_state
+            picture.append((where, deep))
+    return embeds, _deepstack(batch.input_ids, picture, width) if picture else {}
 
 
 def _scatter(embeds: Any, mask: Any, parts: tuple[Any, ...], width: int, kind: str) -> tuple[Any, Any, Any]:
@@ -131,8 +170,7 @@ def next_token_loss(model: Any, hidden: Any, labels: Any) -> tuple[Any, int]:
     """(summed cross-entropy, number of labelled tokens); the head runs on labelled positions only."""
     import torch.nn.functional as F
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
     target = labels[:, 1:]
     keep = target != IGNORED
-    logits = base.lm_head(hidden[:, :-1][keep])
+    logits = head(model, hidden[:, :-1][keep])
     return F.cross_entropy(logits.float(), target[keep], reduction="sum"), int(keep.sum())

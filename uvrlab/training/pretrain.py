@@ -34,8 +34,10 @@ class PretrainConfig(Section):
     seed: int = 0
     clips: Positive = 4_500
     validation_clips: Positive = 256
-    steps: Positive = 2800
+    steps: Positive = 2200
+    warm_steps: Positive = 500
     batch_clips: Positive = 32
+    warm_batch_clips: Positive = 96
     words: Positive = 140  # of conversation a row
     learning_rate: float = 2e-3
     warmup_steps: Positive = 150
@@ -56,12 +58,14 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> PretrainCon
 def batches(config: PretrainConfig, bank: ClipBank, collator: Collator, start: int, steps: int) -> Iterator[PackedBatch]:
     """Packed batches `start`.. of the run: batch t depends on the seed and t alone, so a resumed run sees the same ones."""
     n = len(bank.scenes)
-    per_epoch = max(1, n // config.batch_clips)
     for step in range(start, steps):
-        epoch, at = divmod(step, per_epoch)
-        order = np.random.default_rng([config.seed, 1, epoch]).permutation(n)
-        rows = order[at * config.batch_clips : (at + 1) * config.batch_clips]
-        yield _batch(config, bank, collator, rows, np.random.default_rng([config.seed, 2, step]))
+        rng = np.random.default_rng([config.seed, 2, step])
+        warm = step < config.warm_steps
+        size = min(n, config.warm_batch_clips if warm else config.batch_clips)
+        rows = rng.choice(n, size=size, replace=False)
+        shares = config.mix.warm_view
+        one = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))  # so rows are alike in length
+        yield _batch(config, bank, collator, rows, rng, {one: 1.0} if warm else config.mix.view)
 
 
 def _batch(
@@ -70,13 +74,13 @@ def _batch(
     collator: Collator,
     rows: Any,  # clip numbers
     rng: np.random.Generator,
-    view: str | None = None,
+    views: dict[str, float],
 ) -> PackedBatch:
     items, turns = [], []
-    names, shares = list(config.mix.view), list(config.mix.view.values())
+    names, shares = list(views), np.array(list(views.values()))
     for i in rows:
         frame = int(rng.integers(8))
-        wanted = view or str(rng.choice(names, p=np.array(shares) / sum(shares)))
+        wanted = str(rng.choice(names, p=shares / shares.sum()))
         shown, talk = conversations(bank.scenes[i], wanted, frame, config.words, config.mix, rng)
         items.append(bank.item(int(i), shown, frame))
         turns.append(talk)
@@ -201,7 +205,7 @@ def validate(config: PretrainConfig, model: Any, bank: ClipBank, collator: Colla
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         for view in config.mix.view:
             rng = np.random.default_rng([config.seed, 3])
-            packed = _batch(config, bank, collator, range(min(64, len(bank.scenes))), rng, view)
+            packed = _batch(config, bank, collator, range(min(64, len(bank.scenes))), rng, {view: 1.0})
             total, n = loss_of(model, packed)
             found[f"nats_{view}"] = round(float(total) / n, 4)
     return found | letters_right(model, bank, collator, config.seed)

@@ -25,6 +25,7 @@ SILENT = "silent"
 class Mix(Section):
     """Shares of what a row shows the model, and of what is said about a clip with picture."""
 
+    warm_view: dict[str, Share] = {"image": 0.75, "sound": 0.25}  # short rows first: names of things before what they do
     view: dict[str, Share] = {"both": 0.62, "picture": 0.12, "sound": 0.06, "image": 0.12, "text": 0.08}
     styles: dict[str, Share] = {"concise": 0.4, "rich": 0.1, "abstract": 0.1, "keywords": 0.25, "partial": 0.15}
     turn: dict[str, Share] = {"caption": 0.4, "question": 0.25, "ground": 0.15, "trace": 0.2}
@@ -115,7 +116,7 @@ def conversations(
         return view, _up_to(words, lambda: _rewrite(scene, rng, mix))
     if view == "sound":
         asked = [q for q in world.questions(scene, rng) if q.needs == "sound"]
-        return view, [Turn(instructions.ask(q.question, q.options), q.answer) for q in asked] or [_heard(scene, rng)]
+        return view, [_heard(scene), *(Turn(instructions.ask(q.question, q.options), q.answer) for q in asked[:2])]
     if view == "picture":
         scene = replace(scene, sounds=(), track=SILENT)
     return view, _up_to(words, lambda: _about(scene, mix, rng))
@@ -134,9 +135,11 @@ def _up_to(words: int, draw: Callable[[], Turn], tries: int = 8) -> list[Turn]:
     return turns
 
 
-def _heard(scene: world.Scene, rng: np.random.Generator) -> Turn:
-    kinds = [s.kind for s in scene.sounds]
-    return Turn(instructions.ask("Which sound comes first?"), kinds[0] if kinds else "none")
+def _heard(scene: world.Scene) -> Turn:
+    """Every sound with its times, in order."""
+    heard = sorted(scene.sounds, key=lambda sound: sound.start_s)
+    listed = ", ".join(f"{sound.kind} from {sound.start_s:.1f} to {sound.end_s:.1f}" for sound in heard)
+    return Turn(instructions.SOUNDS, listed or "none")
 
 
 def _rewrite(scene: world.Scene, rng: np.random.Generator, mix: Mix) -> Turn:

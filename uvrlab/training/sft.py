@@ -58,19 +58,12 @@ def device(wanted: str) -> str:
 
 def open_cache(config: StageConfig[Any], loaded: Any, model: Any) -> Any:
     """The feature cache of this backbone in the work folder, shared by all training stages."""
-    from uvrlab.data.collate import Collator
     from uvrlab.models.features import FeatureCache
     from uvrlab.models.preprocess import default_preprocess
 
-    sampling = default_preprocess(loaded.spec).sampling
-    collate = Collator(
-        loaded.spec,
-        loaded.tokenizer,
-        loaded.model.config,
-        max_text_tokens=config.own.max_text_tokens,
-        max_interleaved_s=sampling.max_window_s,
-    )
-    return FeatureCache(runs.work_dir() / "features", model, collate, sampling, device(config.run.device))
+    preprocess = default_preprocess(loaded.spec)
+    collate = preprocess.collator(loaded.spec, loaded.tokenizer, loaded.model.config)
+    return FeatureCache(runs.work_dir() / "features", model, collate, preprocess.sampling, device(config.run.device))
 
 
 def featurized(cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int) -> tuple[list[Any], list[Any], list[Any]]:
