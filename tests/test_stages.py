@@ -72,8 +72,16 @@ def test_force_and_another_config_run_a_stage_again(planted, tmp_path):
     planted.put("ingest")
     run_stage(CONFIG.for_stage("ingest"), {}, tmp_path / "ingest")
     run_stage(CONFIG.for_stage("ingest"), {}, tmp_path / "ingest", force=True)
-    run_stage(load_config(None, ["run.seed=1"]).for_stage("ingest"), {}, tmp_path / "ingest")
+    run_stage(load_config(None, ["ingest.seed=1"]).for_stage("ingest"), {}, tmp_path / "ingest")
     assert len(planted.calls) == 3
+
+
+def test_a_run_seed_does_not_touch_a_stage_that_reads_none(planted, tmp_path):
+    """The benchmark is a yardstick: runs with other seeds are measured on the same one."""
+    planted.put("ingest")
+    run_stage(CONFIG.for_stage("ingest"), {}, tmp_path / "ingest")
+    run_stage(load_config(None, ["run.seed=1"]).for_stage("ingest"), {}, tmp_path / "ingest")
+    assert len(planted.calls) == 1
 
 
 def test_an_uncached_stage_always_runs_and_keeps_its_digest(planted, tmp_path):

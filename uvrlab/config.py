@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -39,6 +39,7 @@ class Section(BaseModel):
     """Base of every section: frozen, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True, allow_inf_nan=False)
+    reads: ClassVar[tuple[str, ...]] = ("seed", "backbone")  # the shared values that a stage's result depends on
 
     def digest_view(self) -> dict[str, Any]:
         """The section as plain JSON values without its operational fields."""
@@ -111,6 +112,10 @@ class SourceConfig(Section):
 
 
 class IngestConfig(Section):
+    """Clips and the benchmark. It has its own seed: a yardstick must not move with the seed of a run."""
+
+    reads = ()
+    seed: int = 0
     source: SourceConfig = SourceConfig()
     benchmark_sources: tuple[SourceConfig, ...] = ()  # read-only evaluation data: all of it is in the test split
     world: WorldConfig = WorldConfig()
@@ -128,6 +133,7 @@ class IngestConfig(Section):
 class SynthesizeConfig(Section):
     """Shares of the UVRD mix; the caption styles and the pair tasks each sum to 1. `given` knows just the clip's own caption."""
 
+    reads = ("seed",)
     provider: Literal["world", "given"] = "world"
     pairs_per_clip: Positive = 4
     tasks: dict[Literal["T2V", "I2V", "V2V"], Share] = {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15}
@@ -151,6 +157,7 @@ class SynthesizeConfig(Section):
 
 
 class ValidateConfig(Section):
+    reads = ()
     max_reject_fraction: Share = 0.2
     min_pairs: Positive = 1
     word_ranges: bool = True
@@ -189,6 +196,7 @@ class EvaluateConfig(Section):
 
 
 class RegisterConfig(Section):
+    reads = ()
     registry_dir: Annotated[Path, Operational] = Path("registry")
     name: str = "uvr"
 
@@ -231,8 +239,9 @@ class StageConfig(Section, Generic[S]):
     own: S
 
     def digest_view(self) -> dict[str, Any]:
-        """Path-free JSON values: seed, backbone and the stage's own section."""
-        return {"seed": self.run.seed, "backbone": self.backbone, self.stage: self.own.digest_view()}
+        """Path-free JSON values: the shared ones that the stage reads, and its own section."""
+        shared = {"seed": self.run.seed, "backbone": self.backbone}
+        return {name: shared[name] for name in self.own.reads} | {self.stage: self.own.digest_view()}
 
 
 def parse_stage_config(text: str, stage: str) -> StageConfig[Any]:

@@ -48,11 +48,11 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     with MediaPool(config.run.workers, own.limits) as pool:
         with ShardWriter(out / "media") as shards:
             if own.source.kind == "world":
-                _add_world(made, pool, shards, own, config.run.seed)
+                _add_world(made, pool, shards, own, own.seed)
             else:
-                _add_material(made, read_source(own.source), pool, shards, own, config.run.seed)
+                _add_material(made, read_source(own.source), pool, shards, own, own.seed)
             for source in own.benchmark_sources:
-                _add_material(made, replace(read_source(source), evaluation_only=True), pool, shards, own, config.run.seed)
+                _add_material(made, replace(read_source(source), evaluation_only=True), pool, shards, own, own.seed)
         strips = example_strips(pool, made.clips or made.judged, out, own)
     _check(made, own)
     made.rejects += made.benchmark.rejects

@@ -60,7 +60,8 @@ def world_clips(
     folder = cache_dir() / "world" / world_key(world)
     folder.mkdir(parents=True, exist_ok=True)
     for split, start, n in blocks(world):
-        entries, rejects = _known(folder, split, start, n), []
+        entries = _known(folder, split, start, n)
+        rejects: list[Reject] = []
         reused = len(entries)
         if reused < n:
             entries, rejects = _render_block(pool, world, folder, (split, start, n), entries)
