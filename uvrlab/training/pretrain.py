@@ -35,7 +35,7 @@ class PretrainConfig(Section):
     clips: Positive = 4_500
     validation_clips: Positive = 256
     steps: Positive = 2200
-    warm_steps: Positive = 500
+    warm_steps: Positive = 1100
     batch_clips: Positive = 32
     warm_batch_clips: Positive = 96
     words: Positive = 140  # of conversation a row
