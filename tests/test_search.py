@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from uvrlab.data.audio import decode_audio
 from uvrlab.data.world import captions, render_clip, sample_scene, stable_rng
 from uvrlab.search import SearchError, encode_to_file, read_items, search, update_index
 
@@ -70,6 +72,17 @@ def test_every_mix_of_modalities_is_a_query(index: Path, clips: Path, query: dic
     hits = search(index, **given, k=3)
     scores = [hit["score"] for hit in hits]
     assert len(hits) == 3 and scores == sorted(scores, reverse=True) and set(hits[0]) == {"video", "start_s", "end_s", "score"}
+
+
+def test_a_sound_file_and_the_track_that_it_was_cut_from_are_one_query(index: Path, clips: Path, tmp_path: Path) -> None:
+    track = decode_audio(str(clips / "clip0.mp4"))
+    assert track is not None
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((track * 32767).astype("<i2").tobytes())
+    found = [search(index, audio=str(path), k=5) for path in (tmp_path / "sound.wav", clips / "clip0.mp4")]
+    assert [h["video"] for h in found[0]] == [h["video"] for h in found[1]]
+    assert [h["score"] for h in found[0]] == pytest.approx([h["score"] for h in found[1]], abs=1e-2)
 
 
 def test_adding_again_encodes_nothing_and_a_copy_takes_the_known_vectors(index: Path, clips: Path, tmp_path: Path) -> None:

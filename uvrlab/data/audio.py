@@ -71,15 +71,16 @@ def decode_audio(
     rate_hz: int = 16_000,
     base: Path | str = ".",
     limits: LimitsConfig | None = None,
+    alone: bool = False,
 ) -> np.ndarray | None:
     """The sound of [start_s, end_s) on the clip's clock: float32 (round((end_s - start_s) * rate_hz),), or None without a track.
 
-    `end_s` None means the end of the track. Raises MediaError.
+    `end_s` None means the end of the track; `alone` opens sound files too. Raises MediaError.
     """
     limits = limits or LimitsConfig()
     if end_s is not None and not 0 <= start_s < end_s <= start_s + limits.max_duration_s:
         raise ValueError(f"found span [{start_s}, {end_s}); expected 0 <= start < end of at most {limits.max_duration_s} s")
-    with open_video(source, base, limits) as media:
+    with open_video(source, base, limits, sound_alone=alone) as media:
         if media.audio is None:
             return None
         rate = media.audio.codec_context.sample_rate or rate_hz

@@ -48,8 +48,10 @@ def decode_parts(task: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"parts": [{}]}
     if item["image_uri"]:
         out["image"] = _image(item, sampling)
-    uri = item["video_uri"] or item["audio_uri"]
-    if uri:
+    uri = item["video_uri"]
+    if item["audio_uri"] and not uri:
+        out["parts"] = _sounds(item, sampling)
+    elif uri:
         end_s = item["end_s"]
         if end_s is None:
             end_s = float(probe(uri, item["base"]).duration_s)
@@ -57,6 +59,18 @@ def decode_parts(task: dict[str, Any]) -> dict[str, Any]:
         spans = windows(item["start_s"], end_s, sampling.max_window_s) if sound else [(item["start_s"], end_s)]
         out["parts"] = [_part(item, sampling, uri, span, sound) for span in spans]
     return out
+
+
+def _sounds(item: dict[str, Any], sampling: Sampling) -> list[dict[str, Any]]:
+    """The windows of a sound alone, be it a sound file or the track of a video."""
+    rate = sampling.rate_hz
+    wave = decode_audio(item["audio_uri"], item["start_s"], item["end_s"], rate_hz=rate, base=item["base"], alone=True)
+    if wave is None or not wave.size or float(np.abs(wave).max()) <= SILENCE:
+        if item["text"] or item["image_uri"]:
+            return [{}]
+        raise MediaError("error", f"found no sound that can be heard in {item['audio_uri']}, expected one; leave the item out")
+    spans = windows(0.0, len(wave) / rate, sampling.max_window_s)
+    return [{"wave": wave[round(start * rate) : round(end * rate)]} for start, end in spans]
 
 
 def _part(item: dict[str, Any], sampling: Sampling, uri: str, span: tuple[float, float], sound: bool) -> dict[str, Any]:

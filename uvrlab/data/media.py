@@ -28,6 +28,7 @@ Reason = Literal[
 
 # Demuxers by their ffmpeg names. Playlists (hls, dash, concat, ...) and image sequences are absent on purpose.
 CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "mpegvideo", "gif", "ogg", "flv", "asf")
+SOUND_CONTAINERS = ("wav", "mp3", "flac")  # opened only where a sound alone is asked for
 VIDEO_CODECS = frozenset(
     (
         "h264",
@@ -196,7 +197,10 @@ def media_sha256(uri: str, base: Path | str = ".", max_bytes: int | None = None)
 
 @dataclass(frozen=True)
 class OpenVideo:
-    """An open container with its chosen streams. `origin_s` is the container time of the clip's clock 0: its earliest stream."""
+    """An open container with its chosen streams. `origin_s` is the container time of the clip's clock 0: its earliest stream.
+
+    `video` is None just where a file was opened for its sound alone and has no picture.
+    """
 
     container: Any
     video: Any
@@ -213,8 +217,10 @@ class OpenVideo:
 
 
 @contextmanager
-def open_video(source: str | BinaryIO, base: Path | str = ".", limits: LimitsConfig | None = None) -> Iterator[OpenVideo]:
-    """Open a URI (or a binary file) as video under `limits`.
+def open_video(
+    source: str | BinaryIO, base: Path | str = ".", limits: LimitsConfig | None = None, *, sound_alone: bool = False
+) -> Iterator[OpenVideo]:
+    """Open a URI (or a binary file) as video under `limits`; with `sound_alone` sound files are welcome too.
 
     Raises MediaError: missing, limit (bytes, streams, declared pixels), container, codec, no_video. Errors of ffmpeg while the
     caller reads become MediaError("corrupt").
@@ -222,8 +228,8 @@ def open_video(source: str | BinaryIO, base: Path | str = ".", limits: LimitsCon
     limits = limits or LimitsConfig()
     file = open_media(source, base) if isinstance(source, str) else source
     try:
-        with _open_container(file, limits) as container:
-            yield _choose_streams(container, limits)
+        with _open_container(file, limits, CONTAINERS + (SOUND_CONTAINERS if sound_alone else ())) as container:
+            yield _choose_streams(container, limits, sound_alone)
     except av.error.FFmpegError as error:
         reason: Reason = "memory" if isinstance(error, MemoryError) else "corrupt"
         raise MediaError(reason, f"ffmpeg: {error.strerror or error}") from error
@@ -231,7 +237,7 @@ def open_video(source: str | BinaryIO, base: Path | str = ".", limits: LimitsCon
         file.close()
 
 
-def _open_container(file: BinaryIO, limits: LimitsConfig) -> Any:
+def _open_container(file: BinaryIO, limits: LimitsConfig, containers: tuple[str, ...]) -> Any:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if size == 0:
@@ -239,7 +245,7 @@ def _open_container(file: BinaryIO, limits: LimitsConfig) -> Any:
     if size > limits.max_bytes:
         raise MediaError("limit", f"found {size} bytes, expected at most {limits.max_bytes}; raise ingest.limits.max_bytes")
     options = {
-        "format_whitelist": ",".join(CONTAINERS),
+        "format_whitelist": ",".join(containers),
         "codec_whitelist": ",".join(sorted(VIDEO_CODECS | AUDIO_CODECS)),
         "protocol_whitelist": "none",
         "max_streams": str(limits.max_streams + 1),
@@ -248,15 +254,17 @@ def _open_container(file: BinaryIO, limits: LimitsConfig) -> Any:
         return av.open(file, mode="r", options=options, metadata_errors="ignore", buffer_size=BUFFER_BYTES)
     except av.error.FFmpegError as error:
         raise MediaError(
-            "container", f"found no allowed container ({error.strerror}), expected one of {', '.join(CONTAINERS)}"
+            "container", f"found no allowed container ({error.strerror}), expected one of {', '.join(containers)}"
         ) from error
 
 
-def _choose_streams(container: Any, limits: LimitsConfig) -> OpenVideo:
+def _choose_streams(container: Any, limits: LimitsConfig, sound_alone: bool) -> OpenVideo:
     if len(container.streams) > limits.max_streams:
         raise MediaError("limit", f"found {len(container.streams)} streams, expected at most {limits.max_streams}")
     video = container.streams.best("video")
     if video is None or video.disposition & Disposition.attached_pic:
+        if sound_alone:
+            return _sound_file(container)
         raise MediaError("no_video", "found no video stream (a cover picture is none)")
     audio = container.streams.best("audio", related=video)
     _check_codec(video, VIDEO_CODECS)
@@ -272,6 +280,15 @@ def _choose_streams(container: Any, limits: LimitsConfig) -> OpenVideo:
     for stream in filter(None, (video, audio)):
         stream.codec_context.thread_count = 1  # one process a core already; frame threads only add delay and CPU time
     return OpenVideo(container, video, audio, min(starts, default=0.0))
+
+
+def _sound_file(container: Any) -> OpenVideo:
+    audio = container.streams.best("audio")
+    if audio is None:
+        raise MediaError("corrupt", "found neither picture nor sound")
+    _check_codec(audio, AUDIO_CODECS)
+    audio.codec_context.thread_count = 1
+    return OpenVideo(container, None, audio, float((audio.start_time or 0) * audio.time_base))
 
 
 def _check_codec(stream: Any, allowed: frozenset[str]) -> None:
