@@ -38,7 +38,7 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy uvrlab
+	$(BIN)/mypy uvrlab steps pipelines materializers
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --extra dev --extra ray pyproject.toml -o requirements.lock

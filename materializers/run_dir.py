@@ -57,8 +57,8 @@ class RunDirMaterializer(BaseMaterializer):
     def _download(self) -> Path:
         """A local copy of a run in a remote store, kept by its address; the manifest arrives last here too."""
         folder = work_dir() / "artifacts" / self.uri.partition("://")[2]
-        names = [f"{base}/{name}" for base, _, found in self.artifact_store.walk(self.uri) for name in found]
-        for name in sorted((str(n) for n in names), key=lambda n: n.endswith("/manifest.json")):
+        names = [f"{base!s}/{name!s}" for base, _, found in self.artifact_store.walk(self.uri) for name in found]
+        for name in sorted(names, key=lambda n: n.endswith("/manifest.json")):
             target = folder / name.removeprefix(f"{self.uri}/")
             target.parent.mkdir(parents=True, exist_ok=True)
             with self.artifact_store.open(name, "rb") as source, target.open("wb") as sink:

@@ -42,6 +42,7 @@ def _zenml(path: Path, out: Path, overrides: Overrides) -> int:
     from pipelines.training import training
 
     run = training(config=str(path), overrides=list(overrides))
+    assert run is not None, "the pipeline was compiled but not run"
     config, root = load_config(path, overrides), out / "zenml"
     root.mkdir(parents=True, exist_ok=True)
     for name in graph(config.profile):

@@ -4,6 +4,7 @@ It is cut from `stages.graph(profile)`; a step never holds a decision of its own
 """
 
 from pathlib import Path
+from typing import Any
 
 from zenml import pipeline
 
@@ -24,8 +25,9 @@ STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, evaluat
 def training(config: str = "configs/demo.yaml", overrides: list[str] | None = None) -> None:
     """Run a recipe's profile. `config` is a path, `overrides` are `a.b=c`; relative paths count from the current directory."""
     recipe = absolute_recipe(Path(config), overrides or ())
-    made = {}
+    made: dict[str, Any] = {}
     for name, wiring in graph(recipe.profile).items():
         inputs = {label: made[producer] for label, producer in wiring.items()}
-        outside = {"listing": source_listing(recipe.ingest)} if name == "ingest" else {}
-        made[name], _ = STEPS[name](config=recipe.for_stage(name).model_dump_json(), **outside, **inputs)
+        if name == "ingest":
+            inputs["listing"] = source_listing(recipe.for_stage("ingest"))
+        made[name], _ = STEPS[name](config=recipe.for_stage(name).model_dump_json(), **inputs)

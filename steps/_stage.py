@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from zenml import log_metadata
 from zenml.config.cache_policy import CachePolicy
@@ -36,7 +37,7 @@ def execute(stage: str, config: str, **inputs: RunDir) -> tuple[RunDir, HTMLStri
     return RunDir(out), _page(report, out)
 
 
-def _facts(report: StageReport) -> dict[str, float | str]:
+def _facts(report: StageReport) -> dict[str, Any]:
     numbers = {f"{name} ({metric.unit})": metric.value for name, metric in report.metrics.items()}
     return {"digest": report.digest, **numbers, **report.counts, **{f"cost/{k}": v for k, v in report.cost.items()}}
 

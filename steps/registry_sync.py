@@ -47,7 +47,7 @@ def _model(name: str) -> ModelResponse:
 
 def _known(model: ModelResponse) -> dict[str, ModelVersionResponse]:
     found = depaginate(Client().list_model_versions, model=model.id, hydrate=True)
-    return {version.name: version for version in found}
+    return {str(version.name): version for version in found}
 
 
 def _facts(entry: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _describe(version: ModelVersionResponse, facts: dict[str, Any]) -> list[str]
     if all(version.run_metadata.get(key) == value for key, value in facts.items()):
         return []
     log_metadata(metadata=facts, model_version_id=version.id)
-    return [f"described {version.name[:12]}"]
+    return [f"described {str(version.name)[:12]}"]
 
 
 def _wanted(home: Path, digests: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from uvrlab.card import write_card
 from uvrlab.config import RegisterConfig, StageConfig
 from uvrlab.evaluation import results as results_file
 from uvrlab.evaluation.results import Results
+from uvrlab.report import Report
 from uvrlab.runs import Metric, RunDir, RunError, StageReport
 
 ENTRY_SCHEMA = 1
@@ -41,7 +42,9 @@ def run(config: StageConfig[RegisterConfig], inputs: Mapping[str, Path], out: Pa
         write_listing(home)
     for name in (ENTRY, CARD):
         shutil.copyfile(version / name, out / name)
-    return StageReport(stage="register", metrics=_metrics(summary), counts={"versions": len(versions(home))})
+    report = StageReport(stage="register", metrics=_metrics(summary), counts={"versions": len(versions(home))})
+    report.page = _page(entry, report, (out / CARD).read_text())
+    return report
 
 
 def versions(home: Path) -> list[dict[str, Any]]:
@@ -142,6 +145,15 @@ def _intact(version: Path) -> bool:
     except (RunError, OSError, ValueError, KeyError):
         return False
     return True
+
+
+def _page(entry: dict[str, Any], report: StageReport, card: str) -> Report:
+    page = Report(f"Registered: {entry['name']} {entry['digest'][:12]}", f"verdict {entry['verdict']}, seed {entry['seed']}")
+    page.section("Scores").headline(report.metrics)
+    identity = {key: entry[key] for key in ("digest", "model", "results", "benchmark", "incumbent_results") if entry[key]}
+    page.section("Identity", "What this version is made of; each run can be verified against its manifest.").key_values(identity)
+    page.section("Model card").details(CARD, card)
+    return page
 
 
 def _metrics(summary: Results) -> dict[str, Metric]:
