@@ -240,7 +240,7 @@ class StageConfig(Section, Generic[S]):
 
     def digest_view(self) -> dict[str, Any]:
         """Path-free JSON values: the shared ones that the stage reads, and its own section."""
-        shared = {"seed": self.run.seed, "backbone": self.backbone}
+        shared = {"seed": self.run.seed, "backbone": Path(self.backbone).name}
         return {name: shared[name] for name in self.own.reads} | {self.stage: self.own.digest_view()}
 
 

@@ -9,22 +9,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from uvrlab.config import Section, SourceConfig
+from uvrlab.config import IngestConfig, StageConfig
 from uvrlab.runs import digest_json
 
 STAMPS = ("mtime", "LastModified", "updated", "ETag", "etag")  # what file systems call a file's version
 
 
-def source_listing(section: Section) -> str:
-    """sha256 over names, sizes and times of everything a stage's `source` points at; "" for the procedural world.
+def source_listing(config: StageConfig[Any]) -> str:
+    """sha256 over names, sizes and times of everything outside that a stage reads: its sources, and a backbone given as a folder.
 
-    Raises FileNotFoundError when the source is absent.
+    "" where there is nothing of the kind. Raises FileNotFoundError when a source is absent.
     """
-    source = getattr(section, "source", None)
-    if not isinstance(source, SourceConfig) or source.kind == "world":
-        return ""
-    wanted = [path for path in (source.path, source.captions) if path]
-    return digest_json([entry for path in wanted for entry in _entries(path, inside=source.path or "")])
+    own = config.own
+    sources = [own.source, *own.benchmark_sources] if isinstance(own, IngestConfig) else []
+    wanted = [(path, s.path or "") for s in sources if s.kind != "world" for path in (s.path, s.captions) if path]
+    if "backbone" in own.reads and Path(config.backbone).is_dir():
+        wanted.append((config.backbone, config.backbone))
+    return digest_json([entry for path, inside in wanted for entry in _entries(path, inside)]) if wanted else ""
 
 
 def _entries(path: str, inside: str) -> Iterator[list[Any]]:

@@ -165,13 +165,13 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
     stage = STAGES[config.stage]
     digests = {name: run.digest for name, run in sorted(_open_inputs(stage, inputs).items())}
     view, code = config.digest_view(), runs.code_digest(stage.sources)
-    key, listing = runs.run_key(view, digests, code), source_listing(config.own)
+    key, listing = runs.run_key(view, digests, code), source_listing(config)
     with runs.lock(runs.work_dir() / "out" / runs.digest_json(str(out.resolve()))), runs.lock(runs.work_dir() / key):
         if stage.cached and not force and (report := _finished(out, key, listing)):
             return report
         runs.clear(out)
         started = time.monotonic()
-        with runs.Heartbeat(out, stage.name), runs.working(key):
+        with runs.Heartbeat(out, stage.name), runs.working(runs.digest_json([key, listing]) if listing else key):
             report = load(stage.target)(config, {n: Path(p) for n, p in inputs.items()}, out)
             runs.write_json(out / "metrics.json", {name: metric.value for name, metric in sorted(report.metrics.items())})
             manifest = runs.seal(out, stage=stage.name, config=view, inputs=digests, code=code)

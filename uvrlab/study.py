@@ -89,7 +89,7 @@ def _cell_key(config: Config) -> str:
     parts: dict[str, Any] = {}
     for name in _stages(config):
         staged = config.for_stage(name)
-        parts[name] = [staged.digest_view(), code_digest(STAGES[name].sources), source_listing(staged.own)]
+        parts[name] = [staged.digest_view(), code_digest(STAGES[name].sources), source_listing(staged)]
     return digest_json(parts)
 
 
