@@ -59,7 +59,7 @@ def _study(tmp_path: Path, **changes: Any) -> Path:
 def test_common_stages_run_once_a_seed_register_never_and_a_finished_study_runs_nothing(tmp_path: Path, stages: Any) -> None:
     first = run_study(_study(tmp_path), tmp_path / "out")
     counts = {name: stages.calls.count(name) for name in STAGES}
-    assert counts == {"ingest": 2, "synthesize": 2, "validate": 2, "sft": 6, "evaluate": 6, "register": 0}
+    assert counts == {"ingest": 1, "synthesize": 2, "validate": 2, "sft": 6, "evaluate": 6, "register": 0}
     stages.calls.clear()
     assert run_study(_study(tmp_path), tmp_path / "out") == first
     assert stages.calls == []
