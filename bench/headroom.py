@@ -1,4 +1,4 @@
-"""The headroom table: retrieval after `sft` by mode, query form and style over 3 seeds, and answers of the base by what it may perceive.
+"""The headroom table: retrieval after `sft` by mode, form and style over 3 seeds, and answers of the base by what it perceives.
 
     make headroom
 
