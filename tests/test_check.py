@@ -50,6 +50,7 @@ def test_a_folder_with_captions_has_no_problem(clips: Path) -> None:
 CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a misspelt backbone": ({"backbone": "nano-omi"}, ["backbone: unknown 'nano-omi'; did you mean 'nano-omni'?"]),
     "a backbone without weights": ({"backbone": "qwen2.5-omni-3b"}, ["are not on this machine; set backbone=DIR"]),
+    "a folder that is not there": ({"backbone": "weights/none"}, ["backbone: no folder at weights/none; put the weights"]),
     "an empty world": (
         {"ingest": {"world": {"train": 0, "val": 0, "test": 0}}},
         ["ingest.world.train: 0, so stage 'sft'", "ingest.world.val: 0", "ingest.world.test: 0, so stage 'evaluate'"],

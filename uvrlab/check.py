@@ -44,6 +44,8 @@ def _backbone(config: Config) -> Iterator[str]:
         return
     if name in BACKBONES:
         yield f"backbone: the weights of {name!r} are not on this machine; set backbone=DIR, the folder that holds them"
+    elif "/" in name and not Path(name).is_dir():
+        yield f"backbone: no folder at {name}; put the weights and the processor's files there, or set backbone=DIR"
     elif Path(name).is_dir():
         yield f"backbone: {name} holds no config.json; expected a folder with weights (*.safetensors) and processor"
     else:
