@@ -38,7 +38,7 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy uvrlab steps pipelines materializers
+	$(BIN)/mypy uvrlab
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --extra dev --extra ray pyproject.toml -o requirements.lock
