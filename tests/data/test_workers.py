@@ -16,7 +16,7 @@ from uvrlab.config import LimitsConfig
 from uvrlab.data.media import MediaError
 from uvrlab.data.workers import MediaPool, Reject, map_media, pack, unpack
 
-LIMITS = LimitsConfig(timeout_s=1.5, max_memory_bytes=2**30)
+LIMITS = LimitsConfig(timeout_s=3.0, max_memory_bytes=2**30)
 
 
 def behave(item: dict[str, Any]) -> Any:

@@ -31,6 +31,7 @@ class Cursor:
         self._may_skip = self._context.codec.name in SKIPPABLE
         self._may_seek = self._container.format.name not in UNSEEKABLE
         self._keys: list[int] | None = None
+        self._frame_ticks = 1.0 / float((self._stream.average_rate or 25) * self._stream.time_base)
         self._broken = 0
         self._restart()
 
@@ -42,11 +43,16 @@ class Cursor:
         self._known: list[int] = []  # pts of the packets read
         self._best: Any = None  # the last frame at or before the current tick
         self._ahead: Any = None  # the first frame after it
+        self._drained = self._may_drain = False
 
-    def at(self, tick: int) -> Any:
-        """The last frame with pts <= tick, or the first frame of all. Raises MediaError when nothing decodes."""
-        if self._should_seek(tick):
+    def at(self, tick: int, then: int | None = None) -> Any:
+        """The last frame with pts <= tick, or the first frame of all; `then` is the tick of the next call, None for the last.
+
+        Raises MediaError when nothing decodes.
+        """
+        if self._drained or self._should_seek(tick):
             self._seek(tick)
+        self._may_drain = self._may_skip and (then is None or (self._may_seek and self._key_between(tick, then)))
         while self._ahead is None or self._ahead.pts <= tick:
             if self._ahead is not None:
                 self._best, self._ahead = self._ahead, None
@@ -69,6 +75,9 @@ class Cursor:
 
     def _next(self, tick: int | None) -> Any:
         while not self._pending:
+            if tick is not None and self._may_drain and self._read_dts > tick and not self._queued_before(tick):
+                self._drain()
+                return self._pending.popleft() if self._pending else None
             if not self._queue:
                 self._look_ahead(tick)
             if not self._queue:
@@ -98,6 +107,15 @@ class Cursor:
         for packet in read:
             self._queue.append((packet, tick is None or packet.pts is None or packet.pts > tick or packet.pts == newest))
 
+    def _queued_before(self, tick: int) -> bool:
+        return any(packet.pts is None or packet.pts <= tick for packet, _ in self._queue)
+
+    def _drain(self) -> None:
+        """Have the decoder give what it holds back for reordering, instead of feeding it more; after that only a seek helps."""
+        if not self._drained and self._read_dts < _AFTER_ALL:
+            self._pending.extend(frame for frame in self._context.decode(None) if frame.pts is not None)
+        self._drained = True
+
     def _newest(self, tick: int) -> int | None:
         """The newest known pts at or before `tick`; what is older is forgotten, since ticks ascend."""
         newest = max((p for p in self._known if p <= tick), default=None)
@@ -120,11 +138,22 @@ class Cursor:
     # Seeking.
 
     def _key_ticks(self) -> list[int]:
-        """Keyframes by the container's index (decode times), ascending; empty where it has none."""
+        """When the keyframes of the container's index are shown, ascending; empty where it has none.
+
+        The index holds decode times; the first keyframe tells how much later a keyframe is shown.
+        """
         if self._keys is None:
             entries = self._stream.index_entries
-            self._keys = sorted(e.timestamp for e in entries if e.is_keyframe) if len(entries) > 1 else []
+            keys = sorted(e.timestamp for e in entries if e.is_keyframe) if len(entries) > 1 else []
+            shift = max(0, (self._stream.start_time or 0) - keys[0]) if keys else 0
+            self._keys = [key + shift for key in keys]
         return self._keys
+
+    def _key_between(self, tick: int, then: int) -> bool:
+        """Whether the next call will seek, however far this one reads."""
+        keys = self._key_ticks()
+        i = bisect.bisect_right(keys, then) - 1
+        return i >= 1 and keys[i] > tick + MIN_SAVING * self._frame_ticks
 
     def _should_seek(self, tick: int) -> bool:
         if not self._may_seek:
@@ -134,16 +163,18 @@ class Cursor:
         frame = self._ahead if self._ahead is not None else self._best
         if i < 1 or frame is None:
             return i >= 1
-        frame_ticks = 1.0 / float((self._stream.average_rate or 25) * self._stream.time_base)
-        return keys[i] > frame.pts + MIN_SAVING * frame_ticks
+        return keys[i] > frame.pts + MIN_SAVING * self._frame_ticks
 
     def _seek(self, tick: int) -> None:
         """Go to the last keyframe shown at or before `tick`: the pictures that lead it in an open group are not needed then."""
         keys = self._key_ticks()
-        for key in reversed(keys[: bisect.bisect_right(keys, tick)]):
-            self._container.seek(key, stream=self._stream, backward=True)
+        before = keys[: bisect.bisect_right(keys, tick)]
+        for target in (tick, *reversed(before[:-1])):
+            self._container.seek(target, stream=self._stream, backward=True)
             self._restart()
             first = self._read()
-            if first is not None and (key == keys[0] or (first.is_keyframe and first.pts is not None and first.pts <= tick)):
+            if first is not None and first.is_keyframe and first.pts is not None and first.pts <= tick:
                 self._queue.append((first, True))
                 return
+        self._container.seek(min(0, self._stream.start_time or 0), stream=self._stream, backward=True)
+        self._restart()

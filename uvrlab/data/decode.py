@@ -38,8 +38,9 @@ def decode_frames(
     with open_video(source, base, limits) as media:
         ticks = [media.ticks(t) for t in times_s]
         cursor, pixels = Cursor(media), Pixels(size, max_height)
-        for tick in sorted(set(ticks)):
-            found[tick] = pixels.rgb(cursor.at(tick))
+        wanted = sorted(set(ticks))
+        for tick, then in zip(wanted, [*wanted[1:], None], strict=True):
+            found[tick] = pixels.rgb(cursor.at(tick, then))
     return np.stack([found[t] for t in ticks])
 
 

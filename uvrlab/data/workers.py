@@ -238,8 +238,11 @@ def _call(target: str, item: Any) -> tuple[bool, Any]:
 
 
 def _target(function: Callable[..., Any]) -> str:
-    name = f"{function.__module__}:{function.__qualname__}"
-    if "<" in name or "." in function.__qualname__ or function.__module__ == "__main__":
+    module = function.__module__
+    if module == "__main__" and (spec := getattr(sys.modules["__main__"], "__spec__", None)) is not None:
+        module = spec.name  # python -m package.module
+    name = f"{module}:{function.__qualname__}"
+    if "<" in name or "." in function.__qualname__ or module == "__main__":
         raise ValueError(f"found {name}, expected a module-level function of an importable module; workers import it by name")
     return name
 
