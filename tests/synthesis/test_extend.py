@@ -108,6 +108,13 @@ def test_given_uses_the_clips_own_caption_once(real_clip: Callable[..., Any]) ->
     assert made.duplicates == 2 and not made.traces and not made.questions
 
 
+def test_no_clip_gets_the_same_frame_twice(real_clip: Callable[..., Any]) -> None:
+    """Five frames, six draws: at most five frames, and what could not be drawn anew is counted."""
+    made = _given(real_clip("short", frames=5), {Cell("I2V"): 6})
+    times = [p["query"]["start_s"] for p in made.pairs]
+    assert len(times) == len(set(times)) <= 5 and len(times) + made.duplicates == 6
+
+
 def test_a_clip_without_a_scene_is_a_reject_under_world_with_the_remedy(real_clip: Callable[..., Any]) -> None:
     made = _world(real_clip("dog"))
     assert not made.pairs and made.rejects[0]["item"] == "dog"

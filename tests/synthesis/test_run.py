@@ -69,7 +69,7 @@ def test_clips_without_caption_give_frames_and_sub_clips_only(tmp_path: Path, re
     for pair in read_table("pairs", out / "pairs"):
         tasks.setdefault(pair["target"]["clip_id"][0], set()).add(pair["task"])
     assert tasks == {"c": {"T2V", "I2V", "V2V"}, "d": {"I2V", "V2V"}}
-    assert any("very text" in warning for warning in report.warnings)
+    assert any("very query" in warning for warning in report.warnings)
 
 
 def test_too_many_rejects_stop_the_stage_with_the_remedy(tmp_path: Path, clips: list[Row], real_clip: Callable[..., Any]) -> None:

@@ -23,11 +23,12 @@ ABILITIES = {"concise": "CG", "keywords": "CG", "abstract": "CG", "rich": "FG", 
 SUBCLIP_SHARE = (0.25, 0.5)  # of the clip's length
 SUBCLIP_S = (0.5, 10.0)
 MIN_FRAMES = 4
+REDRAWS = 8  # before a query that the clip already has is left out
 
 
 @dataclass
 class Extension:
-    """The rows of one clip; `duplicates` counts text pairs left out because the clip already has that very text."""
+    """The rows of one clip; `duplicates` counts pairs left out because the clip already has that very query."""
 
     pairs: list[Row] = field(default_factory=list)
     traces: list[Row] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Extension:
 
 def extend(clip: Row, cells: Mapping[Cell, int], provider: Provider, own: SynthesizeConfig, seed: int) -> Extension:
     """The pairs that `cells` asks for, with traces and questions. A fault of one pair or of the whole clip is a reject row."""
-    out, texts = Extension(), set[str]()
+    out, seen = Extension(), set[tuple[Any, ...]]()
     try:
         provider.check(clip)
         out.questions = _questions(clip, provider, seed)
@@ -55,14 +56,13 @@ def extend(clip: Row, cells: Mapping[Cell, int], provider: Provider, own: Synthe
     for cell, number in ((cell, n) for cell, count in cells.items() for n in range(count)):
         pair_id = f"{clip['clip_id']}:{cell}:{number}"
         try:
-            query = _query(clip, cell, provider, stable_rng(seed, "query", pair_id))
+            query = _new_query(clip, cell, provider, stable_rng(seed, "query", pair_id), seen)
         except ProviderError as error:
             out.rejects.append({"item": pair_id, "reason": "no query", "detail": str(error)})
             continue
-        if query["text"] in texts:
+        if query is None:
             out.duplicates += 1
             continue
-        texts.update(filter(None, [query["text"]]))
         out.pairs.append(_pair(pair_id, clip, cell, query, target, provider))
         out.traces += _traces(pair_id, clip, cell, query, provider, own.trace_error_rate, seed)
     return out
@@ -70,6 +70,17 @@ def extend(clip: Row, cells: Mapping[Cell, int], provider: Provider, own: Synthe
 
 def _target_modalities(clip: Row) -> tuple[Modality, ...]:
     return ("video", "audio") if clip["audible"] else ("video",)
+
+
+def _new_query(clip: Row, cell: Cell, provider: Provider, rng: np.random.Generator, seen: set[tuple[Any, ...]]) -> Row | None:
+    """A query that this clip does not have yet, or None; it enters `seen`."""
+    for _ in range(REDRAWS):
+        query = _query(clip, cell, provider, rng)
+        key = tuple(query[name] for name in ("text", "start_s", "end_s"))
+        if key not in seen:
+            seen.add(key)
+            return query
+    return None
 
 
 def _query(clip: Row, cell: Cell, provider: Provider, rng: np.random.Generator) -> Row:

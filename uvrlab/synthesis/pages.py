@@ -13,7 +13,7 @@ from uvrlab.data.sampling import sample_times
 from uvrlab.data.schema import WORD_RANGES
 from uvrlab.report import Report, Strip
 from uvrlab.synthesis.extend import Extension, Row
-from uvrlab.synthesis.plan import Cell, mix
+from uvrlab.synthesis.plan import GIVEN, Cell, mix
 
 EXAMPLES, FRAMES = 5, 6
 
@@ -42,7 +42,8 @@ def page(made: Extension, clips: list[Row], source: Path, own: SynthesizeConfig,
 
 
 def _mix_rows(made: Extension, own: SynthesizeConfig) -> list[dict[str, Any]]:
-    shares = {str(cell): share for cell, share in mix(own.tasks, own.styles).items()}
+    styles = {GIVEN: 1.0} if own.provider == "given" else own.styles
+    shares = {str(cell): share for cell, share in mix(own.tasks, styles).items()}
     found = Counter(str(Cell(pair["task"], pair["style"])) for pair in made.pairs)
     total = found.total()
     return [

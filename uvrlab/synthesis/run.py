@@ -80,7 +80,9 @@ def report(made: Extension, clips: list[Row], source: Path, own: SynthesizeConfi
         counts |= dict(sorted(named.items()))
     warnings = []
     if made.duplicates:
-        warnings.append(f"{made.duplicates} text pairs left out: their clip already has that very text, so T2V is below its share")
+        warnings.append(
+            f"{made.duplicates} pairs left out: their clip already has that very query; lower synthesize.pairs_per_clip"
+        )
     if not counts.get("split_train"):
         warnings.append("no train pairs: every clip is in val or rl")
     metrics = {"pairs": Metric(value=len(made.pairs), unit="pairs"), "clips": Metric(value=len(clips), unit="clips")}

@@ -188,9 +188,9 @@ def judge(frames: dict[str, pd.DataFrame], wanted: dict[str, tuple[Check, ...]],
 def _library() -> Any:
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     np.set_printoptions(legacy="1.25")  # data docs cannot print numpy 2 scalars
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations as gx
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     return gx
 
 
