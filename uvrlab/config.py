@@ -78,7 +78,7 @@ class LimitsConfig(Section):
     max_frames: Positive = 2_000_000
     max_duration_s: float = 6 * 3600.0
     max_streams: Positive = 16
-    timeout_s: float = 60.0
+    timeout_s: float = 60.0  # of CPU; twice that on the clock
     max_memory_bytes: Positive = 4 * 2**30
 
 

@@ -28,6 +28,7 @@ from uvrlab.runs import work_dir, write_json
 
 SHOT_FPS, SHOT_HEIGHT = 4.0, 64
 SOUND_RATE_HZ = 16_000
+PROXY_PATIENCE = 20.0  # encoding a whole video takes longer than reading it
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def proxies(pool: MediaPool, jobs: Sequence[tuple[str, Measured]], own: IngestCo
     fixed = {"limits": own.limits.model_dump(), "height": own.proxy_height}
     fresh = [i for i, f in enumerate(files) if not f.with_suffix(".json").is_file()]
     items = ({"uri": jobs[i][0], "probe": asdict(jobs[i][1].probe), **fixed} for i in fresh)
-    made = pool.map(proxy, items, name=lambda item: item["uri"])
+    made = pool.map(proxy, items, name=lambda item: item["uri"], patience=PROXY_PATIENCE)
     wanted = set(fresh)
     for i, file in enumerate(files):
         if i in wanted:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import math
 import os
 import resource
 import subprocess
@@ -28,6 +29,7 @@ from uvrlab.config import LimitsConfig
 from uvrlab.data.media import MediaError, Reason
 
 START_S = 60.0  # a worker must be up by then
+WALL = 2.0  # an item may take this many times its CPU seconds on the clock: a busy machine is no fault of the file
 AHEAD = 4  # items handed out or waiting for their turn, per worker
 MAX_MESSAGE = 2**31 - 1
 
@@ -68,6 +70,7 @@ class MediaPool:
     def __init__(self, workers: int = 2, limits: LimitsConfig | None = None) -> None:
         self.limits = limits or LimitsConfig()
         self.restarts = 0
+        self._seconds = self.limits.timeout_s
         self._workers = [_Worker(self.limits) for _ in range(max(1, workers))]
 
     def __enter__(self) -> MediaPool:
@@ -84,8 +87,10 @@ class MediaPool:
         *,
         name: Callable[[Any], str] = str,
         progress: Callable[[int], None] | None = None,
+        patience: float = 1.0,
     ) -> Iterator[Any]:
-        """See `map_media`."""
+        """See `map_media`; an item may take `patience` times the configured time."""
+        self._seconds = self.limits.timeout_s * patience
         target, source = _target(function), enumerate(items)
         names: dict[int, str] = {}
         ready: dict[int, Any] = {}
@@ -110,7 +115,7 @@ class MediaPool:
                 return
             index, item = entry
             names[index] = name(item)
-            worker.give(index, target, item)
+            worker.give(index, target, item, self._seconds)
 
     def _collect(self, names: dict[int, str]) -> Iterator[tuple[int, Any]]:
         """Wait for the next answer or deadline; every finished item leaves `names`."""
@@ -143,12 +148,11 @@ class _Worker:
     """One worker process, seen from the parent."""
 
     def __init__(self, limits: LimitsConfig) -> None:
-        self._limits = limits
         self.index: int | None = None
-        self.deadline = 0.0
+        self.deadline = self._seconds = 0.0
         self.dead = False
         self.pipe, theirs = _pipe()
-        setup = json.dumps({"path": sys.path, "memory": limits.max_memory_bytes, "timeout_s": limits.timeout_s})
+        setup = json.dumps({"path": sys.path, "memory": limits.max_memory_bytes})
         command = [sys.executable, "-c", "from uvrlab.data.workers import _serve; _serve()", str(theirs.fileno()), setup]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(
@@ -162,11 +166,11 @@ class _Worker:
         theirs.close()
         self._started = False
 
-    def give(self, index: int, target: str, item: Any) -> None:
-        self.index = index
-        self.deadline = time.monotonic() + self._limits.timeout_s + (0.0 if self._started else START_S)
+    def give(self, index: int, target: str, item: Any, seconds: float) -> None:
+        self.index, self._seconds = index, seconds
+        self.deadline = time.monotonic() + WALL * seconds + (0.0 if self._started else START_S)
         with suppress(OSError):  # a worker that died idle is found when its answer is missing
-            self.pipe.send_bytes(pack([target, item]))
+            self.pipe.send_bytes(pack([target, item, seconds]))
 
     def answer(self) -> _Value | tuple[Reason, str]:
         """The result, or (reason, detail). After a crash `dead` is set."""
@@ -180,14 +184,14 @@ class _Worker:
 
     def late(self) -> tuple[Reason, str]:
         self.dead = True
-        return "timeout", f"no answer after {self._limits.timeout_s:g} s"
+        return "timeout", f"no answer after {WALL * self._seconds:g} s; raise ingest.limits.timeout_s"
 
     def _cause(self) -> tuple[Reason, str]:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(2.0)
         code = self._process.poll()
         if code == -24:  # SIGXCPU
-            return "timeout", f"worker used more than {self._limits.timeout_s:g} s of CPU"
+            return "timeout", f"used more than {self._seconds:g} s of CPU; raise ingest.limits.timeout_s"
         return "crash", f"worker died with exit status {code}"
 
     def stop(self) -> None:
@@ -205,11 +209,11 @@ def _serve() -> None:
     _confine(setup["memory"])
     while True:
         try:
-            target, item = unpack(pipe.recv_bytes())
+            target, item, seconds = unpack(pipe.recv_bytes())
         except (EOFError, OSError):
             return
         used = resource.getrusage(resource.RUSAGE_SELF)
-        cpu_s = int(used.ru_utime + used.ru_stime + setup["timeout_s"]) + 2
+        cpu_s = math.ceil(used.ru_utime + used.ru_stime + seconds) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, resource.RLIM_INFINITY))
         pipe.send_bytes(pack(_call(target, item)))
 
