@@ -33,12 +33,14 @@ class MonoTimeline:
         return self.position >= self._end
 
     def _mono(self, frame: Any) -> np.ndarray:
+        if frame.format.name == "fltp" and frame.layout.nb_channels == 1 and frame.sample_rate == self.rate_hz:
+            return _finite(frame.to_ndarray()[0])  # already what the resampler would give
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != self._kind:  # parameters may change inside a track
             self._resampler, self._kind = av.AudioResampler(format="flt", layout="mono", rate=self.rate_hz), kind
         parts = [out.to_ndarray()[0] for out in self._resampler.resample(frame)]
         mono = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        return np.nan_to_num(mono.astype(np.float32, copy=False), nan=0.0, posinf=0.0, neginf=0.0)
+        return _finite(mono.astype(np.float32, copy=False))
 
     def push(self, frame: Any) -> Iterator[np.ndarray]:
         """The samples (n,) that `frame` adds, after zeros for any gap before it."""
@@ -92,6 +94,10 @@ def decode_audio(
     return samples if end_s is None else _fit(samples, round((end_s - start_s) * rate_hz))
 
 
+def _finite(samples: np.ndarray) -> np.ndarray:
+    return samples if np.isfinite(samples.sum()) else np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def _fit(samples: np.ndarray, n: int) -> np.ndarray:
     return samples[:n] if len(samples) >= n else np.pad(samples, (0, n - len(samples)))
 
@@ -138,8 +144,20 @@ def _resample(parts: Iterable[np.ndarray], rate: int, rate_hz: int) -> Iterator[
         yield from parts
         return
     resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
-    for part in parts:
+    for part in _blocks(parts, rate):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part[None]), format="flt", layout="mono")
         frame.sample_rate = rate
         yield from (out.to_ndarray()[0] for out in resampler.resample(frame))
     yield from (out.to_ndarray()[0] for out in resampler.resample(None))
+
+
+def _blocks(parts: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The same samples in pieces of at least `size`: a call of the resampler costs as much as a second of sound."""
+    waiting: list[np.ndarray] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= size:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)

@@ -56,7 +56,7 @@ def _equal_length(spec: Backbone, waves: np.ndarray) -> Any:
     right = silence if extra else x[:, -half - 1 : -1].flip(1)
     x = torch.cat([left, x, right], dim=1)
     spectrum = torch.stft(x, N_FFT, HOP, window=torch.hann_window(N_FFT), center=False, return_complex=True)
-    power = (spectrum[..., : frames + extra].abs() ** 2).contiguous()
+    power = torch.view_as_real(spectrum[..., : frames + extra]).square().sum(-1)
     log = (_filters(int(spec.mel_bins or 0), spec.sampling_rate_hz) @ power).clamp(min=1e-10).log10()
     log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
     return ((log + 4.0) / 4.0)[..., :frames]

@@ -7,6 +7,7 @@ path hands `cu_seqlens` over, so an implementation whose name holds "flash" gets
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from typing import Any
 
 NAME = "uvrlab_packed_flash"
@@ -42,6 +43,19 @@ def _equal(query: Any, key: Any, value: Any, length: int, scaling: float | None,
     return out.transpose(1, 2).reshape(1, total, heads, width)
 
 
+@cache
+def _linear_conv() -> type:
+    """Conv3d over exactly one patch, as the matrix product that it is: convolution kernels are slow at it."""
+    import torch
+
+    class PatchConv3d(torch.nn.Conv3d):
+        def forward(self, input: Any) -> Any:
+            flat = torch.nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
+            return flat[:, :, None, None, None]
+
+    return PatchConv3d
+
+
 def install(model: Any) -> Any:
     """Give the model's towers packed attention; returns the model. Weights, names and results stay as they are."""
     from transformers import AttentionInterface
@@ -51,4 +65,7 @@ def install(model: Any) -> Any:
         part = getattr(model.model, tower, None)
         if part is not None:
             part.config._attn_implementation = NAME
+    patch = model.model.visual.patch_embed.proj
+    if type(patch).__name__ == "Conv3d":
+        patch.__class__ = _linear_conv()  # keeps parameters, names and hooks
     return model
