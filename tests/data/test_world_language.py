@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uvrlab.data.schema import SPLITS, STYLES, to_arrow
+from uvrlab.data.schema import SPLITS, STYLES, WORD_RANGES, to_arrow
 from uvrlab.data.world import (
-    WORD_RANGES,
     Scene,
     captions,
     frame_caption,

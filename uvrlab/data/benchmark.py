@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from uvrlab.data import schema
-from uvrlab.data.schema import Modality, item
+from uvrlab.data.schema import STYLE_ABILITIES, Modality, item
 from uvrlab.data.sources.common import Candidate, QueryRow, SourceRow, moment_queries
 from uvrlab.data.workers import Reject
 from uvrlab.data.world.tables import stable_rng
 
 Row = dict[str, Any]
-WORLD_ABILITIES = {"concise": "CG", "rich": "FG", "abstract": "CG", "keywords": "CG", "partial": "PR"}
 REWORDINGS = 8  # tries to tell two clips apart before their common text gets both as positives
 
 
@@ -125,7 +124,7 @@ def add_world(made: Benchmark, clips: Sequence[Row], seed: int) -> None:
     """`world-<style>` for the five caption styles, `world-i2v`, `world-v2v`: all test clips are the candidates of each."""
     from uvrlab.data.world import Scene, captions
 
-    texts: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {style: [] for style in WORLD_ABILITIES}
+    texts: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {style: [] for style in STYLE_ABILITIES}
     seen: set[str] = set()
     for clip in clips:
         scene, rng = Scene.from_json(clip["scene"]), stable_rng(seed, "benchmark", clip["clip_id"])
@@ -138,7 +137,7 @@ def add_world(made: Benchmark, clips: Sequence[Row], seed: int) -> None:
         seen.update(text.values())
         for style, rows in texts.items():
             rows.append((clip["clip_id"], text[style], (clip["clip_id"],)))
-    queries = [q for style, rows in texts.items() for q in text_queries(f"world-{style}", WORLD_ABILITIES[style], style, rows)]
+    queries = [q for style, rows in texts.items() for q in text_queries(f"world-{style}", STYLE_ABILITIES[style], style, rows)]
     queries += visual_queries("world", clips, seed)
     _add_whole(made, queries, clips, clips)
 

@@ -22,6 +22,8 @@ MODALITIES: tuple[Modality, ...] = ("text", "image", "video", "audio")
 SPLITS: tuple[Split, ...] = ("pretrain", "train", "rl", "val", "test")
 STYLES = ("concise", "rich", "abstract", "keywords", "partial")
 WORD_RANGES = {"concise": (10, 25), "rich": (80, 200), "abstract": (30, 100), "keywords": (5, 30), "partial": (10, 70)}
+# What a caption style asks of a model, in UVRB's words; the paper's partially relevant queries are PR.
+STYLE_ABILITIES = {"concise": "CG", "rich": "FG", "abstract": "CG", "keywords": "CG", "partial": "PR"}
 NEEDS = ("picture", "sound", "both")
 
 _STR, _F32, _F64, _I32, _I64, _BOOL = pa.string(), pa.float32(), pa.float64(), pa.int32(), pa.int64(), pa.bool_()

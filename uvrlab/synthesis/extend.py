@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import SynthesizeConfig
-from uvrlab.data.schema import Modality, item
+from uvrlab.data.schema import STYLE_ABILITIES, Modality, item
 from uvrlab.data.world import stable_rng
 from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.providers import Provider, ProviderError
 
 Row = dict[str, Any]
-ABILITIES = {"concise": "CG", "keywords": "CG", "abstract": "CG", "rich": "FG", "partial": "PR", "given": "CG", "": "VIS"}
+ABILITIES = {**STYLE_ABILITIES, "given": "CG", "": "VIS"}
 SUBCLIP_SHARE = (0.25, 0.5)  # of the clip's length
 SUBCLIP_S = (0.5, 10.0)
 MIN_FRAMES = 4

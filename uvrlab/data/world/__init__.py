@@ -13,10 +13,9 @@ from uvrlab.data.world.scene import Camera, Event, Object, Scene, Sound, attribu
 from uvrlab.data.world.sound import render_audio
 from uvrlab.data.world.tables import combo_allowed, stable_rng
 from uvrlab.data.world.traces import grounded_response, text_trace, trace
-from uvrlab.data.world.words import WORD_RANGES, Mentions, mentions
+from uvrlab.data.world.words import Mentions, mentions
 
 __all__ = [
-    "WORD_RANGES",
     "Camera",
     "Event",
     "Mentions",

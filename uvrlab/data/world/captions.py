@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from uvrlab.data.schema import WORD_RANGES
 from uvrlab.data.world import words
 from uvrlab.data.world.prose import abstract_caption, partial_caption, rich_caption
 from uvrlab.data.world.scene import Scene
 from uvrlab.data.world.tables import stable_rng
-from uvrlab.data.world.words import WORD_RANGES, Moment, count_words, fit, named, pick, sentence, with_article
+from uvrlab.data.world.words import Moment, count_words, fit, named, pick, sentence, with_article
 
 
 def captions(scene: Scene, rng: np.random.Generator) -> dict[str, str]:

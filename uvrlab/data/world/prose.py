@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from uvrlab.data.schema import WORD_RANGES
 from uvrlab.data.world import words
 from uvrlab.data.world.motion import object_state, place_at
 from uvrlab.data.world.scene import Scene, events_during
-from uvrlab.data.world.words import NUMBERS, WORD_RANGES, Moment, count_words, fit, named, pick, sentence, with_article
+from uvrlab.data.world.words import NUMBERS, Moment, count_words, fit, named, pick, sentence, with_article
 
 
 def _when(start_s: float, end_s: float, rng: np.random.Generator) -> str:

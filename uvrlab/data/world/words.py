@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from uvrlab.data.schema import WORD_RANGES
 from uvrlab.data.world.scene import Event, Scene, Sound, events_during, overlap_s
 from uvrlab.data.world.tables import COLOURS, SHAPES
 
@@ -85,7 +86,6 @@ CAMERA_GIST: dict[str, tuple[str, ...]] = {
     "zoom_in": ("We come nearer as it goes on.", "The viewpoint draws closer."),
     "zoom_out": ("We back away as it goes on.", "The viewpoint withdraws slowly."),
 }
-WORD_RANGES = {"concise": (10, 25), "rich": (80, 200), "abstract": (30, 100), "keywords": (5, 30), "partial": (10, 70)}
 NUMBERS = ("no", "one", "two", "three", "four")
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 
