@@ -29,11 +29,11 @@ def make(
         counts={"datasets": len(bench.tasks), "queries": sum(len(task.queries) for task in bench.tasks), "clips": len(bench.index)},
     )
     page = Report("Evaluation", f"{len(bench.tasks)} datasets, exact search, disc embeddings")
-    page.headline(report.metrics)
+    page.headline({name: metric for name, metric in report.metrics.items() if name == "base_AVG_D" or not name.startswith("base_")})
     _before_after(page, trained, base, effects)
     if incumbent is not None:
         _against(page, compare(trained, incumbent, seed=config.run.seed, bootstrap=own.bootstrap))
-    shown = _first_text_task(bench.tasks)
+    shown = _best_text_task(bench.tasks, trained)
     if shown is not None:
         _gallery(page, bench, shown, trained)
     report.page = page
@@ -88,9 +88,11 @@ def _against(page: Report, effects: Comparison) -> None:
     page.effects({e.dataset: Metric(value=e.difference, unit="points", low=e.low, high=e.high, n=e.n) for e in effects.effects})
 
 
-def _first_text_task(found: Sequence[Task]) -> Task | None:
+def _best_text_task(found: Sequence[Task], trained: Evaluation) -> Task | None:
+    """The text task with the highest score, so that there are hits to show."""
     with_text = [task for task in found if (task.queries[0].item or {}).get("text")]
-    return with_text[0] if with_text else None
+    value = {s.dataset: s.value for s in trained.results.scores if s.metric == _main(trained, s.dataset)}
+    return max(with_text, key=lambda task: value[task.dataset], default=None)
 
 
 def _gallery(page: Report, bench: Any, task: Task, trained: Evaluation) -> None:
