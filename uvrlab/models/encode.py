@@ -6,8 +6,8 @@ worker processes ahead of the model, items are batched by length, and order is k
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from uvrlab.config import LimitsConfig
 from uvrlab.data.batch import Batch
 from uvrlab.data.decoding import decode_items
 from uvrlab.data.items import DecodedItem, Item, ItemError
+from uvrlab.data.prefetch import prefetch
 from uvrlab.data.spec import DISC_TOKEN
 from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.models import towers
@@ -39,7 +40,7 @@ class Encoded:
     fallbacks: int = 0  # parts whose thought had no <gen_emb>, so that their disc vector stands in
 
 
-@dataclass
+@dataclass(eq=False)
 class Embedder:
     """A loaded model that turns items into vectors. `digest` names the model: backbone, adapter and preprocessing."""
 
@@ -50,6 +51,8 @@ class Embedder:
     digest: str
     device: str = "cpu"
     limits: LimitsConfig | None = None
+    _pool: MediaPool | None = None
+    _pool_size: int = 0
 
     def __post_init__(self) -> None:
         self.collate = self.preprocess.collator(self.spec, self.tokenizer, self.model.config)
@@ -99,16 +102,14 @@ class Embedder:
         rejects: dict[int, Reject] = {}
         tokens = np.zeros(len(items), int)
         truncated = fallbacks = 0
-        with ExitStack() as stack:
-            if pool is None and workers and any(isinstance(x, Item) and x.has_media for x in items):
-                pool = stack.enter_context(MediaPool(workers, self.limits))
-            for owners, parts in self._batches(items, order, batch_size, pool, rejects):
-                batch = self.collate(parts, template=self.preprocess.template)
-                found = self.embed(batch)
-                truncated += batch.truncated
-                if mode == "think":
-                    fallbacks += self._think(parts, owners, found, tokens)
-                np.add.at(sums, owners, found)
+        if pool is None and workers and any(isinstance(x, Item) and x.has_media for x in items):
+            pool = self._own_pool(workers)
+        for owners, parts, batch in prefetch(self._batches(items, order, batch_size, pool, rejects)):
+            found = self.embed(batch)
+            truncated += batch.truncated
+            if mode == "think":
+                fallbacks += self._think(parts, owners, found, tokens)
+            np.add.at(sums, owners, found)
         kept = [i for i in range(len(items)) if i not in rejects]
         vectors = sums[kept]
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -155,8 +156,8 @@ class Embedder:
 
     def _batches(
         self, items: Sequence[Entry], order: list[int], size: int, pool: MediaPool | None, rejects: dict[int, Reject]
-    ) -> Iterator[tuple[list[int], list[DecodedItem]]]:
-        """Full batches of decoded parts and the index of the item that owns each; broken items go to `rejects`."""
+    ) -> Iterator[tuple[list[int], list[DecodedItem], Batch]]:
+        """Indices of the owning items, decoded parts and their batch; broken items go to `rejects`."""
         owners: list[int] = []
         parts: list[DecodedItem] = []
         for index, decoded in self._decoded(items, order, pool):
@@ -166,10 +167,27 @@ class Embedder:
             owners += [index] * len(decoded)
             parts += decoded
             while len(parts) >= size:
-                yield owners[:size], parts[:size]
+                yield owners[:size], parts[:size], self._collate(parts[:size])
                 owners, parts = owners[size:], parts[size:]
         if parts:
-            yield owners, parts
+            yield owners, parts, self._collate(parts)
+
+    def _collate(self, parts: list[DecodedItem]) -> Batch:
+        return self.collate(parts, template=self.preprocess.template)
+
+    def _own_pool(self, workers: int) -> MediaPool:
+        """Decode workers kept for the next call, since starting one costs as much as decoding fifty clips; they end with `self`."""
+        if self._pool is None or self._pool_size != workers:
+            self.close()
+            self._pool, self._pool_size = MediaPool(workers, self.limits), workers
+            weakref.finalize(self, self._pool.__exit__)
+        return self._pool
+
+    def close(self) -> None:
+        """Stop the decode workers; the next call starts new ones."""
+        if self._pool is not None:
+            self._pool.__exit__()
+            self._pool = None
 
     def _decoded(self, items: Sequence[Entry], order: list[int], pool: MediaPool | None) -> Iterator[tuple[int, Any]]:
         sampling = self.preprocess.sampling
