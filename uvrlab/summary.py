@@ -27,10 +27,11 @@ def _before_after(config: Config, root: Path) -> list[str]:
     after, before = results.read(root / "evaluate"), results.read(root / "evaluate" / "base")
     main = after.results.main
     wanted = [e for e in compare(after, before, seed=config.run.seed).effects if e.metric == main.get(e.dataset, e.metric)]
-    shown = [e for e in wanted if e.dataset in main or e.dataset == "AVG_D"]
+    mode = config.evaluate.modes[0]
+    shown = [e for e in wanted if e.mode == mode and (e.dataset in main or e.dataset == "AVG_D")]
     lines = [f"{'dataset':<18} {'metric':<6} {'n':>5} {'chance':>7}  {'before':>7}  {'after':>22}  {'difference':>24}  verdict"]
     for e in shown:
-        score = after.results.score(e.dataset)
+        score = after.results.score(e.dataset, mode=mode)
         chance = f"{100 * score.chance:6.1f}%" if score.chance is not None else " " * 7
         interval = f"{100 * e.a:5.1f}% [{100 * score.low:4.1f}, {100 * score.high:4.1f}]"
         change = f"{100 * e.difference:+5.1f} [{100 * e.low:+5.1f}, {100 * e.high:+5.1f}]"
