@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Exit status: 0 done, 1 a stage failed or a check found problems, 2 the command was wrong."""
     args = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by the old name
     for noisy in ("httpx", "urllib3", "fsspec", "transformers", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

@@ -43,7 +43,7 @@ def patches(spec: Backbone, frames: np.ndarray, *, video: bool) -> Any:
     """Patches (t * h * w, 3 * temporal * patch * patch) float32 of frames (T, H, W, 3) uint8, ordered by merge block."""
     import torch
 
-    clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)  # (T, 3, H, W)
+    clip = torch.from_numpy(np.require(frames, requirements=("C", "W"))).permute(0, 3, 1, 2)  # (T, 3, H, W)
     size = target_size(spec, frames.shape[1], frames.shape[2], video=video)
     if tuple(clip.shape[-2:]) != size:
         from torchvision.transforms.v2 import functional as tvf

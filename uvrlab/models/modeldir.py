@@ -105,6 +105,7 @@ def load_backbone(name_or_path: str | Path, *, device: str = "cpu", dtype: str |
     import torch
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     folder = backbone_folder(name_or_path)
     spec = identify(folder)
     kind = getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16"))

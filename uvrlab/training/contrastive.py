@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from uvrlab.config import RunConfig, SftConfig
 from uvrlab.data.collate import Batch, Collator
@@ -169,6 +169,7 @@ def train(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, chec
         data_collator=lambda items: items[0],
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints a dictionary at the end; progress lines say more
     watch.trainer = trainer
     model.train()
     trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
