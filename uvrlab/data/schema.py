@@ -6,7 +6,7 @@ order and fixed encodings, so equal rows give equal bytes. It is not a query lay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -223,14 +223,6 @@ def read_arrow(table: str, path: Path, columns: Sequence[str] | None = None) -> 
 def read_table(table: str, path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """`read_arrow` as plain dicts."""
     return read_arrow(table, path, columns).to_pylist()
-
-
-def iter_table(table: str, path: Path, batch_rows: int = 4096) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows in order, in bounded memory."""
-    read_arrow(table, table_files(path)[0], columns=["split"] if "split" in TABLES[table].names else None)
-    for file in table_files(path):
-        for batch in pq.ParquetFile(file).iter_batches(batch_rows):
-            yield batch.to_pylist()
 
 
 def item(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,11 +61,6 @@ def head(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
     """A seeded sample of at most `count` pairs, in table order."""
     chosen = np.random.default_rng([seed, 11]).permutation(len(pairs))[:count]
     return [pairs[i] for i in sorted(chosen)]
-
-
-def without_thoughts(pairs: Sequence[Pair]) -> list[Pair]:
-    """The same pairs as inputs alone."""
-    return [replace(pair, query_response=None, target_response=None) for pair in pairs]
 
 
 def plan_batches(pairs: Sequence[Pair], steps: int, batch_size: int, seed: int) -> list[list[int]]:
