@@ -13,20 +13,21 @@ from hypothesis import strategies as st
 from uvrlab.config import SynthesizeConfig
 from uvrlab.data.schema import STYLES, WORD_RANGES, to_arrow
 from uvrlab.data.world import Scene, attribute_combos
+from uvrlab.synthesis.captioners.given import Given
+from uvrlab.synthesis.captioners.world import World
 from uvrlab.synthesis.extend import Extension, extend, subclip
 from uvrlab.synthesis.plan import GIVEN, Cell
-from uvrlab.synthesis.providers import PROVIDERS
 
 OWN = SynthesizeConfig()
 ALL = {Cell("T2V", style): 1 for style in STYLES} | {Cell("I2V"): 2, Cell("V2V"): 2}
 
 
 def _world(clip: dict[str, Any], cells: dict[Cell, int] = ALL, seed: int = 0, own: SynthesizeConfig = OWN) -> Extension:
-    return extend(clip, cells, PROVIDERS["world"](), own, seed)
+    return extend(clip, cells, World(), own, seed)
 
 
 def _given(clip: dict[str, Any], cells: dict[Cell, int]) -> Extension:
-    return extend(clip, cells, PROVIDERS["given"](), OWN, 0)
+    return extend(clip, cells, Given(), OWN, 0)
 
 
 def test_every_cell_becomes_pairs_with_both_traces(world_clip: Callable[..., Any]) -> None:

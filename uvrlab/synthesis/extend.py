@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from uvrlab.config import SynthesizeConfig
 from uvrlab.data.schema import STYLE_ABILITIES, Modality, item
 from uvrlab.data.world import stable_rng
+from uvrlab.synthesis.captioners import Captioner, ProviderError
 from uvrlab.synthesis.plan import Cell
-from uvrlab.synthesis.providers import Provider, ProviderError
+from uvrlab.synthesis.view import ClipView
 
 Row = dict[str, Any]
 ABILITIES = {**STYLE_ABILITIES, "given": "CG", "": "VIS"}
@@ -43,12 +45,14 @@ class Extension:
         self.duplicates += other.duplicates
 
 
-def extend(clip: Row, cells: Mapping[Cell, int], provider: Provider, own: SynthesizeConfig, seed: int) -> Extension:
+def extend(
+    clip: Row, cells: Mapping[Cell, int], provider: Captioner, own: SynthesizeConfig, seed: int, base: Path = Path()
+) -> Extension:
     """The pairs that `cells` asks for, with traces and questions. A fault of one pair or of the whole clip is a reject row."""
-    out, seen = Extension(), set[tuple[Any, ...]]()
+    out, seen, view = Extension(), set[tuple[Any, ...]](), ClipView(clip, base)
     try:
-        provider.check(clip)
-        out.questions = _questions(clip, provider, seed)
+        provider.check(view)
+        out.questions = _questions(view, provider, seed)
     except ProviderError as error:
         out.rejects.append({"item": clip["clip_id"], "reason": "no words", "detail": str(error)})
         return out
@@ -56,7 +60,7 @@ def extend(clip: Row, cells: Mapping[Cell, int], provider: Provider, own: Synthe
     for cell, number in ((cell, n) for cell, count in cells.items() for n in range(count)):
         pair_id = f"{clip['clip_id']}:{cell}:{number}"
         try:
-            query = _new_query(clip, cell, provider, stable_rng(seed, "query", pair_id), seen)
+            query = _new_query(view, cell, provider, stable_rng(seed, "query", pair_id), seen)
         except ProviderError as error:
             out.rejects.append({"item": pair_id, "reason": "no query", "detail": str(error)})
             continue
@@ -64,7 +68,7 @@ def extend(clip: Row, cells: Mapping[Cell, int], provider: Provider, own: Synthe
             out.duplicates += 1
             continue
         out.pairs.append(_pair(pair_id, clip, cell, query, target, provider))
-        out.traces += _traces(pair_id, clip, cell, query, provider, own.trace_error_rate, seed)
+        out.traces += _traces(pair_id, view, cell, query, provider, own.trace_error_rate, seed)
     return out
 
 
@@ -72,10 +76,10 @@ def _target_modalities(clip: Row) -> tuple[Modality, ...]:
     return ("video", "audio") if clip["audible"] else ("video",)
 
 
-def _new_query(clip: Row, cell: Cell, provider: Provider, rng: np.random.Generator, seen: set[tuple[Any, ...]]) -> Row | None:
+def _new_query(view: ClipView, cell: Cell, provider: Captioner, rng: np.random.Generator, seen: set[tuple[Any, ...]]) -> Row | None:
     """A query that this clip does not have yet, or None; it enters `seen`."""
     for _ in range(REDRAWS):
-        query = _query(clip, cell, provider, rng)
+        query = _query(view, cell, provider, rng)
         key = tuple(query[name] for name in ("text", "start_s", "end_s"))
         if key not in seen:
             seen.add(key)
@@ -83,9 +87,10 @@ def _new_query(clip: Row, cell: Cell, provider: Provider, rng: np.random.Generat
     return None
 
 
-def _query(clip: Row, cell: Cell, provider: Provider, rng: np.random.Generator) -> Row:
+def _query(view: ClipView, cell: Cell, provider: Captioner, rng: np.random.Generator) -> Row:
+    clip = view.row
     if cell.task == "T2V":
-        return item(text=provider.caption(clip, cell.style, rng), modalities=["text"])
+        return item(text=provider.caption(view, cell.style, rng), modalities=["text"])
     n_frames = round((clip["end_s"] - clip["start_s"]) * clip["fps"])
     if n_frames < MIN_FRAMES:
         raise ProviderError(f"{n_frames} frames are too few for a {cell.task} query; expected at least {MIN_FRAMES}")
@@ -106,7 +111,7 @@ def subclip(n_frames: int, fps: float, rng: np.random.Generator) -> tuple[int, i
     return first, first + length
 
 
-def _pair(pair_id: str, clip: Row, cell: Cell, query: Row, target: Row, provider: Provider) -> Row:
+def _pair(pair_id: str, clip: Row, cell: Cell, query: Row, target: Row, provider: Captioner) -> Row:
     return {
         "pair_id": pair_id,
         "task": cell.task,
@@ -122,11 +127,11 @@ def _pair(pair_id: str, clip: Row, cell: Cell, query: Row, target: Row, provider
     }
 
 
-def _traces(pair_id: str, clip: Row, cell: Cell, query: Row, provider: Provider, error_rate: float, seed: int) -> list[Row]:
+def _traces(pair_id: str, view: ClipView, cell: Cell, query: Row, provider: Captioner, error_rate: float, seed: int) -> list[Row]:
     """Query and target traces from separate generators: neither side's wording depends on the other's."""
     sides = {
-        "query": provider.query_trace(clip, cell, query, stable_rng(seed, "query trace", pair_id), error_rate),
-        "target": provider.target_trace(clip, stable_rng(seed, "target trace", pair_id), error_rate),
+        "query": provider.query_trace(view, cell, query, stable_rng(seed, "query trace", pair_id), error_rate),
+        "target": provider.target_trace(view, stable_rng(seed, "target trace", pair_id), error_rate),
     }
     rows = []
     for side, thought in sides.items():
@@ -137,6 +142,7 @@ def _traces(pair_id: str, clip: Row, cell: Cell, query: Row, provider: Provider,
     return rows
 
 
-def _questions(clip: Row, provider: Provider, seed: int) -> list[Row]:
-    rows = provider.questions(clip, stable_rng(seed, "questions", clip["clip_id"]))
+def _questions(view: ClipView, provider: Captioner, seed: int) -> list[Row]:
+    clip = view.row
+    rows = provider.questions(view, stable_rng(seed, "questions", clip["clip_id"]))
     return [{**row, "clip_id": clip["clip_id"], "split": clip["split"]} for row in rows]

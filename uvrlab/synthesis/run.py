@@ -14,10 +14,11 @@ from uvrlab.config import StageConfig, SynthesizeConfig
 from uvrlab.data import schema
 from uvrlab.progress import Progress
 from uvrlab.runs import Metric, RunError, StageReport
+from uvrlab.synthesis.captioners import Captioner, captioner
 from uvrlab.synthesis.extend import Extension, Row, extend
 from uvrlab.synthesis.pages import page
 from uvrlab.synthesis.plan import Cell, cells_at, mix, place
-from uvrlab.synthesis.providers import PROVIDERS, Provider
+from uvrlab.synthesis.view import ClipView
 
 PAIR_SPLITS = ("train", "val", "rl")
 TABLES = ("pairs", "traces", "questions")
@@ -29,11 +30,11 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     clips = [c for c in schema.read_table("clips", inputs["clips"] / "clips") if c["split"] in PAIR_SPLITS]
     if not clips:
         raise RunError(f"no clips in the splits {', '.join(PAIR_SPLITS)}; raise ingest.world.train or ingest.splits.train")
-    provider = PROVIDERS[own.provider]()
+    provider = captioner(own)
     made = Extension()
     progress = Progress("synthesize", len(clips), "clips")
     for clip, cells in plan(clips, provider, own, config.run.seed):
-        made.add(extend(clip, cells, provider, own, config.run.seed))
+        made.add(extend(clip, cells, provider, own, config.run.seed, inputs["clips"]))
         progress.step()
     if not made.pairs:
         first = made.rejects[0]["detail"] if made.rejects else "no clip gave one"
@@ -43,10 +44,10 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     return report(made, clips, inputs["clips"], own)
 
 
-def plan(clips: list[Row], provider: Provider, own: SynthesizeConfig, seed: int) -> Iterable[tuple[Row, dict[Cell, int]]]:
+def plan(clips: list[Row], provider: Captioner, own: SynthesizeConfig, seed: int) -> Iterable[tuple[Row, dict[Cell, int]]]:
     """Every clip with its cells, in table order. The mix holds within each split, and apart for clips without words."""
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    styles = {clip["clip_id"]: provider.styles(clip, own.styles) for clip in clips}
+    styles = {clip["clip_id"]: provider.styles(ClipView(clip, Path()), own.styles) for clip in clips}
     for clip in clips:
         groups.setdefault((clip["split"], tuple(sorted(styles[clip["clip_id"]]))), []).append(clip["clip_id"])
     places = {name: u for names in groups.values() for name, u in place(names, seed).items()}
