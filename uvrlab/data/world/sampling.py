@@ -124,8 +124,14 @@ def _cast(split: Split, duration_s: float, rng: np.random.Generator) -> tuple[tu
             for number, ((c, s), size, p) in enumerate(zip(looks, sizes, places, strict=True))
         )
         if layout.possible(objects, events):
-            return objects, events
+            return _in_reading_order(objects, events)
     return None
+
+
+def _in_reading_order(objects: tuple[Object, ...], events: tuple[Event, ...]) -> tuple[tuple[Object, ...], tuple[Event, ...]]:
+    """Objects by the place where they start, row by row: lists of them then follow what is seen, not the draw."""
+    order = sorted(range(len(objects)), key=lambda i: objects[i].place)
+    return tuple(objects[i] for i in order), tuple(replace(e, object=order.index(e.object)) for e in events)
 
 
 def _camera(duration_s: float, rng: np.random.Generator) -> Camera:
