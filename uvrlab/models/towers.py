@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from uvrlab.data.batch import IGNORED, Batch, Features, Media
+from uvrlab.models.attention import additive, compute_dtype
 
 
 def core_of(model: Any) -> Any:
@@ -77,6 +78,8 @@ def forward(model: Any, batch: Batch, features: Features | None = None, mask: An
     # Behind right padding nothing can look at it, so no mask is needed and attention takes its fast causal path.
     if mask is None:
         mask = None if batch.padding_side == "right" else batch.attention_mask
+    else:
+        mask = additive(mask, compute_dtype(embeds))
     out = core_of(model).language_model(
         inputs_embeds=embeds, attention_mask=mask, position_ids=batch.position_ids, use_cache=False, return_dict=True, **extra
     )
