@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,28 +24,30 @@ from uvrlab.data import world
 from uvrlab.data.collate import Collator
 from uvrlab.data.packing import PackedBatch, pack
 from uvrlab.progress import Progress
-from uvrlab.training.pretrain_data import ClipBank, Mix, conversations, corpus
+from uvrlab.training.pretrain_data import ClipBank, Mix, conversations, corpus, draw
 
 log = logging.getLogger("uvrlab.progress")
 
 
 class PretrainConfig(Section):
-    """The recipe of the shipped backbone; its defaults made the weights."""
+    """The recipe of the shipped backbone's last sitting; its card holds those of all sittings, the first from random weights."""
 
     seed: int = 0
-    clips: Positive = 4_500
+    start: str = ""  # a backbone (directory, or a name in the package) to go on from; empty: random weights, a new tokenizer
+    clips: Positive = 8_000
     validation_clips: Positive = 256
-    steps: Positive = 2200
-    warm_steps: Positive = 1100
+    steps: Positive = 2_800
+    warm_steps: Positive = 1_300
     batch_clips: Positive = 32
-    warm_batch_clips: Positive = 96
-    words: Positive = 140  # of conversation a row
+    warm_batch_clips: dict[str, Positive] = {"image": 192, "picture": 80, "sound": 80}
+    words: Positive = 120  # of conversation a row
+    warm_words: Positive = 40
     learning_rate: float = 2e-3
     warmup_steps: Positive = 150
     weight_decay: float = 0.05
     max_norm: float = 1.0
-    save_steps: Positive = 250
-    workers: Positive = 2
+    save_steps: Positive = 200
+    workers: Positive = 2  # processes of one thread each; a step's gradient is the sum over theirs
     mix: Mix = Mix()
 
 
@@ -55,17 +58,18 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> PretrainCon
     return PretrainConfig.model_validate_json(json.dumps(tree))
 
 
-def batches(config: PretrainConfig, bank: ClipBank, collator: Collator, start: int, steps: int) -> Iterator[PackedBatch]:
-    """Packed batches `start`.. of the run: batch t depends on the seed and t alone, so a resumed run sees the same ones."""
-    n = len(bank.scenes)
-    for step in range(start, steps):
-        rng = np.random.default_rng([config.seed, 2, step])
+def batches(config: PretrainConfig, bank: ClipBank, collator: Collator, start: int, rank: int = 0) -> Iterator[PackedBatch]:
+    """A worker's packed batches from step `start` on: each depends on seed, step and rank alone, so a resumed run sees the same."""
+    n, mix = len(bank.scenes), config.mix
+    warm_mix = mix.model_copy(update={"turn": mix.warm_turn})
+    warm_config = config.model_copy(update={"mix": warm_mix, "words": config.warm_words})
+    for step in range(start, config.steps):
+        view = draw(np.random.default_rng([config.seed, 5, step]), mix.warm_view)  # one a step: rows and workers alike in length
+        rng = np.random.default_rng([config.seed, 2, step, rank])
         warm = step < config.warm_steps
-        size = min(n, config.warm_batch_clips if warm else config.batch_clips)
-        rows = rng.choice(n, size=size, replace=False)
-        shares = config.mix.warm_view
-        one = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))  # so rows are alike in length
-        yield _batch(config, bank, collator, rows, rng, {one: 1.0} if warm else config.mix.view)
+        size = (config.warm_batch_clips[view] if warm else config.batch_clips) // config.workers
+        rows = rng.choice(n, size=min(n, size), replace=False)
+        yield _batch(warm_config if warm else config, bank, collator, rows, rng, {view: 1.0} if warm else mix.view)
 
 
 def _batch(
@@ -77,11 +81,9 @@ def _batch(
     views: dict[str, float],
 ) -> PackedBatch:
     items, turns = [], []
-    names, shares = list(views), np.array(list(views.values()))
     for i in rows:
         frame = int(rng.integers(8))
-        wanted = str(rng.choice(names, p=shares / shares.sum()))
-        shown, talk = conversations(bank.scenes[i], wanted, frame, config.words, config.mix, rng)
+        shown, talk = conversations(bank.scenes[i], draw(rng, views), frame, config.words, config.mix, rng)
         items.append(bank.item(int(i), shown, frame))
         turns.append(talk)
     return pack(collator, items, turns)
@@ -107,22 +109,18 @@ def train_backbone(recipe: Path | None, out: Path, overrides: Sequence[str] = ()
     """Train, validate and write the backbone into `out` (weights, tokenizer, processor, card.json). Resumes after a kill."""
     import torch
 
-    from uvrlab.models.attention import install
     from uvrlab.models.backbones import backbone
-    from uvrlab.models.build import build_nano
     from uvrlab.models.modeldir import save_backbone
 
     config = load_recipe(recipe, overrides)
     work = runs.work_dir() / "pretrain" / runs.digest_json(config.digest_view())[:16]
     bank = _bank(config, work, "pretrain", config.clips)
     held_out = _bank(config, work, "val", config.validation_clips)
-    torch.manual_seed(config.seed)
-    texts = corpus(bank.scenes[:3000], np.random.default_rng(config.seed), config.mix)
-    model, processor = build_nano(texts, seed=config.seed)
-    install(model)
-    collator = Collator(backbone("nano-omni"), processor.tokenizer, model.config)
     started = time.monotonic()
-    _optimise(config, model, bank, held_out, collator, work)
+    torch.multiprocessing.spawn(_worker, (config, work), nprocs=config.workers)
+    model, processor = _initial(config, bank)
+    model.load_state_dict(torch.load(work / "state.pt", weights_only=True)["model"])
+    collator = Collator(backbone("nano-omni"), processor.tokenizer, model.config)
     card = _card(config, model, held_out, collator, bank, time.monotonic() - started)
     save_backbone(model, processor, out, "nano-omni")
     runs.write_json(out / "card.json", card)
@@ -134,35 +132,90 @@ def _bank(config: PretrainConfig, work: Path, split: Any, count: int) -> ClipBan
     return bank.fill(config.workers, Progress(f"film {split}", count, "clips"))
 
 
-def _optimise(config: PretrainConfig, model: Any, bank: ClipBank, held_out: ClipBank, collator: Collator, work: Path) -> None:
+def _initial(config: PretrainConfig, bank: ClipBank) -> tuple[Any, Any]:
+    """(model, processor) that the first step starts from."""
     import torch
 
+    from uvrlab.models.attention import install
+    from uvrlab.models.build import build_nano
+    from uvrlab.models.modeldir import load_backbone
+
+    torch.manual_seed(config.seed)
+    if config.start:
+        loaded = load_backbone(config.start)
+        return loaded.model, loaded.processor
+    model, processor = build_nano(corpus(bank.scenes[:3000], np.random.default_rng(config.seed), config.mix), seed=config.seed)
+    return install(model), processor
+
+
+def _worker(rank: int, config: PretrainConfig, work: Path) -> None:
+    """One of `workers` equal processes: the same weights and optimiser everywhere, other rows each; rank 0 reports and saves."""
+    import torch
+    import torch.distributed as dist
+
+    from uvrlab.models.backbones import backbone
+
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s")
+    torch.set_num_threads(1)
+    work.mkdir(parents=True, exist_ok=True)
+    meeting = work / f"meeting-{os.getppid()}"
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=config.workers)
+    bank, held_out = (_bank(config, work, *which) for which in (("pretrain", config.clips), ("val", config.validation_clips)))
+    model, processor = _initial(config, bank)
+    _optimise(config, model, bank, held_out, Collator(backbone("nano-omni"), processor.tokenizer, model.config), work)
+    dist.destroy_process_group()
+    meeting.unlink(missing_ok=True)
+
+
+def _optimise(config: PretrainConfig, model: Any, bank: ClipBank, held_out: ClipBank, collator: Collator, work: Path) -> None:
+    import torch
+    import torch.distributed as dist
+
+    rank = dist.get_rank()
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": decay, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95))
     start = _resume(work, model, optimizer)
-    progress = Progress("pretrain", config.steps, "steps", every_s=20)
+    progress = Progress("pretrain", config.steps, "steps", every_s=20 if rank == 0 else math.inf)
     progress.resume(start)
     model.train()
     waited, smooth = time.monotonic(), 0.0
-    for step, packed in enumerate(_prefetched(batches(config, bank, collator, start, config.steps)), start):
+    for step, packed in enumerate(_prefetched(batches(config, bank, collator, start, rank)), start):
         progress.spent("data wait", time.monotonic() - waited)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config, step)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             total, n = loss_of(model, packed)
-        (total / n).backward()
+        total.backward()
+        loss = _mean_over_workers(model, float(total.detach()), n)
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        smooth = 0.98 * smooth + 0.02 * float(total / n) if step > start else float(total / n)
+        smooth = 0.98 * smooth + 0.02 * loss if step > start else loss
         progress.step(loss_nats=smooth, lr=learning_rate(config, step))
         if (step + 1) % config.save_steps == 0 or step + 1 == config.steps:
-            _save(work, model, optimizer, step + 1)
-            log.info("pretrain   step %d  %s", step + 1, validate(config, model, held_out, collator))
-            model.train()
+            if rank == 0:
+                _save(work, model, optimizer, step + 1)
+                log.info("pretrain   step %d  %s", step + 1, validate(config, model, held_out, collator))
+                model.train()
+            dist.barrier()
         waited = time.monotonic()
+
+
+def _mean_over_workers(model: Any, total: float, n: int) -> float:
+    """Sum the gradients of all workers and divide by their labelled tokens; the mean loss a token."""
+    import torch
+    import torch.distributed as dist
+
+    own = list(model.parameters())
+    grads = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in own]
+    flat = torch.cat([*grads, torch.tensor([total, n])])
+    dist.all_reduce(flat)
+    loss, tokens = flat[-2:].tolist()
+    for p, grad in zip(own, torch.split(flat[:-2] / tokens, [p.numel() for p in own]), strict=True):
+        p.grad = grad.view_as(p)
+    return loss / tokens
 
 
 def _prefetched(source: Iterator[PackedBatch], depth: int = 2) -> Iterator[PackedBatch]:
@@ -236,6 +289,13 @@ def letters_right(model: Any, bank: ClipBank, collator: Collator, seed: int) -> 
     return {f"right_{needs}": round(float(np.mean(found)), 4) for needs, found in sorted(right.items())}
 
 
+def _card_of(start: str) -> dict[str, Any] | None:
+    """The card of the weights that this sitting went on from; None where it began with random ones."""
+    from uvrlab.models.modeldir import backbone_folder
+
+    return json.loads((backbone_folder(start) / "card.json").read_text()) if start else None
+
+
 def _card(config: PretrainConfig, model: Any, bank: ClipBank, collator: Collator, data: ClipBank, seconds: float) -> dict[str, Any]:
     return {
         "name": "nano-omni",
@@ -246,5 +306,6 @@ def _card(config: PretrainConfig, model: Any, bank: ClipBank, collator: Collator
         "validation": validate(config, model, bank, collator),
         "validation_clips": len(bank.scenes),
         "training_seconds": round(seconds),
+        "before": _card_of(config.start),
         "limits": "knows the procedural world only; no claim about real video",
     }

@@ -25,10 +25,11 @@ SILENT = "silent"
 class Mix(Section):
     """Shares of what a row shows the model, and of what is said about a clip with picture."""
 
-    warm_view: dict[str, Share] = {"image": 0.75, "sound": 0.25}  # short rows first: names of things before what they do
+    warm_view: dict[str, Share] = {"image": 0.5, "picture": 0.4, "sound": 0.1}  # short rows first: what things are and do
+    warm_turn: dict[str, Share] = {"caption": 0.3, "trace": 0.7}
     view: dict[str, Share] = {"both": 0.62, "picture": 0.12, "sound": 0.06, "image": 0.12, "text": 0.08}
     styles: dict[str, Share] = {"concise": 0.4, "rich": 0.1, "abstract": 0.1, "keywords": 0.25, "partial": 0.15}
-    turn: dict[str, Share] = {"caption": 0.4, "question": 0.25, "ground": 0.15, "trace": 0.2}
+    turn: dict[str, Share] = {"caption": 0.3, "question": 0.2, "ground": 0.25, "trace": 0.25}
     jitter_s: float = 0.4  # how sloppily spans of grounded responses are annotated
 
 
@@ -97,7 +98,8 @@ def _film(scene: world.Scene) -> tuple[np.ndarray, np.ndarray]:
     return frames, np.clip(np.rint(wave * 32767), -32768, 32767).astype(np.int16)
 
 
-def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
+def draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
+    """One of the names, by its share."""
     names = list(shares)
     p = np.array([shares[n] for n in names])
     return names[rng.choice(len(names), p=p / p.sum())]
@@ -144,19 +146,19 @@ def _heard(scene: world.Scene) -> Turn:
 
 def _rewrite(scene: world.Scene, rng: np.random.Generator, mix: Mix) -> Turn:
     written = world.captions(scene, rng)
-    source = _draw(rng, {s: p for s, p in mix.styles.items() if s in ("rich", "concise", "keywords")})
-    wanted = _draw(rng, {s: p for s, p in mix.styles.items() if s not in (source, "rich", "partial")})
+    source = draw(rng, {s: p for s, p in mix.styles.items() if s in ("rich", "concise", "keywords")})
+    wanted = draw(rng, {s: p for s, p in mix.styles.items() if s not in (source, "rich", "partial")})
     return Turn(f"{written[source]}\n{instructions.REWRITE[wanted]}", written[wanted])
 
 
 def _about(scene: world.Scene, mix: Mix, rng: np.random.Generator) -> Turn:
-    kind = _draw(rng, mix.turn)
+    kind = draw(rng, mix.turn)
     asked = world.questions(scene, rng) if kind in ("question", "ground") else []
     if kind == "trace":
         think, answer, _ = world.trace(scene, rng)
         return Turn("", f"<think>{think}</think><answer>{answer}</answer><gen_emb>", embed=True)
     if not asked:
-        style = _draw(rng, mix.styles)
+        style = draw(rng, mix.styles)
         return Turn(instructions.CAPTION[style], world.captions(scene, rng)[style])
     question = asked[0]
     if kind == "question":
