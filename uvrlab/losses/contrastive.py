@@ -1,9 +1,12 @@
-"""InfoNCE over unit vectors, with the masks of the released GVE encoder.
+"""InfoNCE over unit vectors, with the masks of the released GVE encoder, and its Matryoshka form.
 
 Deliberately not here: pooling, similarity heads, gradient caching. B is the batch, D the width, M the number of hard negatives.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,9 +27,10 @@ def info_nce(
     """Symmetric InfoNCE, the mean of query-to-target and target-to-query cross-entropies (GVE section 4; UME-R1 section 3.2).
 
     Args:
-        query, target: (B, D) unit vectors; row i of one belongs to row i of the other.
+        query, target: (B, D) unit vectors; row i of one belongs to row i of the other. With several processes all arguments are
+            those of the whole batch: see `gather_with_grad`.
         temperature: divides the cosines; above 0.
-        hard_negatives: (M, D) unit vectors, extra keys of every query; they never act as rows.
+        hard_negatives: (M, D) unit vectors, extra keys of every query; never keys of a target, never rows.
         target_ids: (B,) integers; a key with the row's own id is another positive and leaves the row.
         false_negative_margin: a key that scores more than positive + margin leaves the row (released code: 0.1).
         duplicate_tolerance: a key whose cosine with the positive key is 1 within this leaves the row (released code: 1e-5).
@@ -41,6 +45,10 @@ def info_nce(
         raise ValueError(f"query {tuple(query.shape)} and target {tuple(target.shape)} must both be (B, D)")
     if temperature <= 0:
         raise ValueError(f"temperature must be above 0, found {temperature}")
+    if hard_negatives is not None and (hard_negatives.ndim != 2 or hard_negatives.shape[1] != query.shape[1]):
+        raise ValueError(f"hard_negatives {tuple(hard_negatives.shape)} must be (M, {query.shape[1]})")
+    if target_ids is not None and target_ids.shape != query.shape[:1]:
+        raise ValueError(f"target_ids {tuple(target_ids.shape)} must be ({len(query)},), one a row")
     keys = target if hard_negatives is None else torch.cat([target, hard_negatives])  # (B + M, D)
     forward = _one_way(query, keys, temperature, target_ids, false_negative_margin, duplicate_tolerance)
     backward = _one_way(target, query, temperature, target_ids, false_negative_margin, duplicate_tolerance)
@@ -62,6 +70,31 @@ def _one_way(
         drop |= (keys[:b].detach() @ keys.detach().T) >= 1 - tolerance
     drop[label, label] = False
     return F.cross_entropy((cosine / temperature).masked_fill(drop, float("-inf")), label)
+
+
+def matryoshka(loss: Callable[..., Tensor], dims: Sequence[int], weights: Sequence[float] | None = None) -> Callable[..., Tensor]:
+    """`loss` as the weighted mean of itself over the first `dims` entries of every vector, each cut made unit again
+    (Kusupati et al., arXiv 2205.13147).
+
+    The result takes what `loss` takes; `query`, `target` and `hard_negatives` are cut, everything else is passed on. `weights`
+    default to equal ones. Raises ValueError for a dim below 1, or above the width when the loss is called.
+    """
+    if not dims or min(dims) < 1:
+        raise ValueError(f"dims {list(dims)} must be at least one width, each at least 1")
+    shares = list(weights) if weights is not None else [1.0] * len(dims)
+    if len(shares) != len(dims) or sum(shares) <= 0:
+        raise ValueError(f"{len(shares)} weights for {len(dims)} dims, sum {sum(shares):g}; expected one each, with a sum above 0")
+
+    def nested(query: Tensor, target: Tensor, *, hard_negatives: Tensor | None = None, **options: Any) -> Tensor:
+        if max(dims) > query.shape[1]:
+            raise ValueError(f"dim {max(dims)} is above the width {query.shape[1]} of the vectors")
+        parts = []
+        for dim, share in zip(dims, shares, strict=True):
+            cut = [x if x is None else F.normalize(x[:, :dim], dim=-1) for x in (query, target, hard_negatives)]
+            parts.append(share * loss(cut[0], cut[1], hard_negatives=cut[2], **options))
+        return torch.stack(parts).sum() / sum(shares)
+
+    return nested
 
 
 def gather_with_grad(x: Tensor) -> Tensor:

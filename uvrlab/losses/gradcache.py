@@ -50,7 +50,7 @@ def cached_backward(
     value = loss(*joined)
     todo = [again for side in zip(sides, states, leaves, strict=True) for again in zip(*side, strict=True)]
     with no_sync():
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
     end = _Random.now()
     for place, (chunk, state, cached) in enumerate(todo):
         with no_sync() if place < len(todo) - 1 else nullcontext():
