@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from uvrlab.data.world import Scene, captions, frame_caption, questions, segment, text_trace, trace
-from uvrlab.synthesis.captioners.base import WORDLESS, ProviderError, Row, Thought, unable
+from uvrlab.data.world import Scene, captions, changes, frame_caption, questions, segment, text_trace, trace
+from uvrlab.synthesis.captioners.base import WORDLESS, ProviderError, Row, Thought, task_of
 from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
@@ -31,13 +31,18 @@ class World:
         scene_of(view)
 
     def tasks(self, view: ClipView) -> frozenset[str]:
-        return WORDLESS | {"T2T", "T2I", "T2V"}
+        return WORDLESS | {"T2T", "T2I", "T2V", "TI2V", "TV2V"}
 
     def styles(self, view: ClipView, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
         return wanted
 
     def strategies(self, reference: ClipView, item: Row, target: ClipView) -> tuple[str, ...]:
-        return ()
+        if _follows(reference, item, target):
+            return ("continuation",) if task_of(item) == "TV2V" else ()
+        old, new = scene_of(reference), scene_of(target)
+        if task_of(item) == "TV2V":
+            return changes.video_strategies(old, new)
+        return changes.image_strategies(old, item["start_s"] - reference.row["start_s"], new)
 
     def caption(self, view: ClipView, style: str, rng: np.random.Generator) -> str:
         return captions(scene_of(view), rng)[style]
@@ -46,7 +51,15 @@ class World:
         return frame_caption(scene_of(view), at_s - view.row["start_s"], rng, rich=rich)
 
     def change(self, reference: ClipView, item: Row, target: ClipView, strategy: str, rng: np.random.Generator) -> str:
-        raise unable(self.name, "changes")
+        old, new = scene_of(reference), scene_of(target)
+        try:
+            if strategy == "continuation" and _follows(reference, item, target):
+                return changes.continuation(new, rng)
+            if task_of(item) == "TV2V":
+                return changes.video_change(old, new, strategy, rng)
+            return changes.image_change(old, item["start_s"] - reference.row["start_s"], new, strategy, rng)
+        except ValueError as error:
+            raise ProviderError(str(error)) from error
 
     def query_trace(self, view: ClipView, cell: Cell, query: Row, rng: np.random.Generator, error_rate: float) -> Thought | None:
         scene, start_s = scene_of(view), view.row["start_s"]
@@ -64,6 +77,11 @@ class World:
 
     def questions(self, view: ClipView, rng: np.random.Generator) -> list[Row]:
         return [_question(question, view.row["start_s"]) for question in questions(scene_of(view), rng)]
+
+
+def _follows(reference: ClipView, item: Row, target: ClipView) -> bool:
+    """Whether the target is a later window of the reference's own video."""
+    return reference.row["parent_id"] == target.row["parent_id"] and item["end_s"] <= target.row["start_s"] + SLACK_S
 
 
 def scene_of(view: ClipView) -> Scene:
