@@ -40,7 +40,10 @@ def add_readout_tokens(spec: Backbone, model: Any, tokenizer: Any) -> list[int]:
 def new_adapter(
     spec: Backbone, model: Any, *, rank: int = 16, alpha: int = 32, dropout: float = 0.1, trainable_rows: list[int] | None = None
 ) -> Any:
-    """The model under a fresh LoRA adapter (no effect until trained); `trainable_rows` are token rows that train too."""
+    """The model under a fresh LoRA adapter (no effect until trained); `trainable_rows` are token rows that train too.
+
+    Where the head is a table of its own its rows train as well: <gen_emb> is a token that the model has to emit.
+    """
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -49,6 +52,12 @@ def new_adapter(
         lora_dropout=dropout,
         target_modules=spec.lora_targets,
         task_type="CAUSAL_LM",
-        trainable_token_indices={"embed_tokens": trainable_rows} if trainable_rows else None,
+        trainable_token_indices=dict.fromkeys(_tables(model), trainable_rows) if trainable_rows else None,
     )
     return get_peft_model(model, config)
+
+
+def _tables(model: Any) -> list[str]:
+    """The tables that hold a row a token; a tied head follows the embeddings by itself."""
+    tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    return ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]

@@ -1,0 +1,44 @@
+"""The adapter trains what has to change for a new token to be read and to be emitted, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.models.families import family  # noqa: E402
+from uvrlab.data.items import DecodedItem  # noqa: E402
+from uvrlab.data.spec import GEN_TOKEN  # noqa: E402
+from uvrlab.models import towers  # noqa: E402
+from uvrlab.models.adapter import new_adapter  # noqa: E402
+from uvrlab.models.modeldir import install_readouts, load_backbone, load_model, save_backbone, save_model_dir  # noqa: E402
+from uvrlab.models.preprocess import default_preprocess  # noqa: E402
+
+TIED, UNTIED = "qwen2.5-vl-3b", "qwen2.5-omni-7b"
+
+
+@pytest.mark.parametrize("name", [TIED, UNTIED])
+def test_one_step_moves_the_new_rows_of_both_tables_and_the_saved_adapter_brings_them_back(name: str, tmp_path: Path) -> None:
+    save_backbone(*family(name), tmp_path / "bb", name)
+    loaded = load_backbone(tmp_path / "bb")
+    rows = install_readouts(loaded)
+    head = loaded.model.lm_head.weight.detach().clone()  # (vocabulary, width)
+    model = new_adapter(loaded.spec, loaded.model, rank=4, alpha=8, trainable_rows=rows)
+    collate = default_preprocess(loaded.spec).collator(loaded.spec, loaded.tokenizer, loaded.model.config)
+    batch = collate([DecodedItem("a", "a red ball")], [f"<think>a</think>{GEN_TOKEN}"])
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    loss, _ = towers.next_token_loss(model, towers.forward(model, batch), batch.labels)
+    loss.backward()
+    optimiser.step()
+    save_model_dir(tmp_path / "model", loaded, model)
+    again = load_model(tmp_path / "model", merge=True).model
+    kept = [i for i in range(len(head)) if i not in rows]
+    assert torch.equal(again.lm_head.weight[kept], head[kept])
+    assert ((again.lm_head.weight[rows] - head[rows]).abs().amax(1) > 1e-6).all()
+    assert (again.lm_head.weight is again.get_input_embeddings().weight) == (name == TIED)
+    with torch.no_grad():
+        found = towers.head(again, towers.forward(again, batch))
+        expected = towers.head(model.eval(), towers.forward(model, batch))
+    assert torch.allclose(found, expected, atol=1e-4)
