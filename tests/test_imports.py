@@ -19,6 +19,7 @@ LAYERS = [
     (
         "config",
         "runs",
+        "upstream",
         "listing",
         "progress",
         "report",
@@ -77,7 +78,7 @@ def test_no_module_imports_from_a_later_layer():
     assert wrong == []
 
 
-PLUMBING = {"config", "runs", "listing", "progress", "report", "plots", "stages"}
+PLUMBING = {"config", "runs", "upstream", "listing", "progress", "report", "plots", "stages"}
 
 
 def _reaches(module: str, seen: set[str]) -> set[str]:

@@ -128,6 +128,18 @@ def _study(args: argparse.Namespace) -> None:
     print(run_study(args.config, args.out, max_minutes=args.max_minutes))
 
 
+def _gate(args: argparse.Namespace) -> int:
+    from uvrlab.gate import judge, load_policy
+    from uvrlab.gate.show import power_text, verdict_text
+
+    verdict = judge(args.candidate, args.incumbent, load_policy(args.policy), args.checks)
+    if args.json:
+        print(json.dumps(verdict.as_json() | {"digest": verdict.digest}, indent=1))
+    else:
+        print(power_text(verdict) if args.power else verdict_text(verdict))
+    return 0 if args.power else verdict.exit_code
+
+
 def _print_report(report: StageReport, out: Path) -> None:
     numbers = "  ".join(_show(name, metric) for name, metric in report.metrics.items())
     print(f"{report.stage:<12} {report.digest[:12]}  {report.cost.get('seconds', 0):.1f} s  {numbers}")
@@ -198,6 +210,13 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--config", type=Path, required=True)
     study.add_argument("--out", type=Path, default=Path("runs/study"))
     study.add_argument("--max-minutes", type=float)
+    gate = command("gate", _gate, "judge a candidate: 0 promoted or first, 1 blocked with reasons, 2 cannot judge")
+    gate.add_argument("--candidate", type=Path, required=True, metavar="RESULTS", help="an evaluate run, or its files in a folder")
+    gate.add_argument("--incumbent", type=Path, metavar="RESULTS", help="the same, or REGISTRY/NAME: production")
+    gate.add_argument("--policy", type=Path, help="such as configs/gate.yaml (default: the built-in policy, which equals it)")
+    gate.add_argument("--checks", type=Path, metavar="DIR", help="the validate run, where the candidate does not lead to it")
+    gate.add_argument("--power", action="store_true", help="print n, standard error and smallest decidable margin of each slice")
+    gate.add_argument("--json", action="store_true")
     return parser
 
 

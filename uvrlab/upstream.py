@@ -1,0 +1,97 @@
+"""What each run carries of the runs before it: their manifests and their small verdicts, so that a chain can be checked anywhere.
+
+`lineage/<digest>/manifest.json` lies beside the payload, outside the digest: a manifest proves itself, because its digest
+follows from its fields. `lineage/where.json` says where the runs lay, which is a hint and no evidence.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from uvrlab.runs import MANIFEST, Manifest, RunDir, RunError, write_json
+
+LINEAGE, WHERE = "lineage", "where.json"
+VERDICTS = ("verdict.json", "leakage.json", "drift.json")  # payload that later decisions read
+
+
+@dataclass(frozen=True)
+class Link:
+    """One run of a chain: its manifest, and the folder that holds a copy of it."""
+
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+
+def carry(out: Path, inputs: Mapping[str, Path]) -> None:
+    """Copy into `out` the lineage of its inputs: everything that they carry, and their own manifests."""
+    folder, where = out / LINEAGE, dict[str, str]()
+    folder.mkdir(exist_ok=True)
+    for path in sorted(set(inputs.values())):
+        run = RunDir(path)
+        for link in carried(path).values():
+            _copy(link.folder, folder / link.digest)
+        _copy(path, folder / run.digest)
+        where |= {**hints(path), run.digest: str(path.resolve())}
+    write_json(folder / WHERE, where)
+
+
+def carried(run: Path) -> dict[str, Link]:
+    """{digest: link} of every run before `run`. Raises RunError for a manifest that cannot be read."""
+    found = {}
+    for file in sorted((run / LINEAGE).glob(f"*/{MANIFEST}")):
+        try:
+            found[file.parent.name] = Link(Manifest.model_validate_json(file.read_text()), file.parent)
+        except ValueError as error:
+            raise RunError(f"{file} was altered: it cannot be read ({str(error).splitlines()[0]}); restore it") from error
+    return found
+
+
+def hints(run: Path) -> dict[str, str]:
+    """{digest: path} of where the runs before `run` lay when it was made."""
+    file = run / LINEAGE / WHERE
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def chain(run: RunDir) -> dict[str, Link]:
+    """`run` and all before it, sources first. Raises RunError naming the first run that is not carried."""
+    known, ordered = carried(run.path) | {run.digest: Link(run.manifest, run.path)}, dict[str, Link]()
+    for link in _walk(run.digest, known, run.path):
+        ordered.setdefault(link.digest, link)
+    return ordered
+
+
+def _walk(digest: str, known: Mapping[str, Link], at: Path) -> Iterator[Link]:
+    if digest not in known:
+        raise RunError(f"{at} carries no manifest of run {digest[:12]}, from which it was made; run its stage again with --force")
+    for name in sorted(known[digest].manifest.inputs):
+        yield from _walk(known[digest].manifest.inputs[name], known, at)
+    yield known[digest]
+
+
+def find_runs(roots: Iterable[Path]) -> dict[str, Path]:
+    """{digest: folder} of the finished runs under `roots`, however deep."""
+    found = dict[str, Path]()
+    for root in roots:
+        for file in sorted(root.rglob(MANIFEST)) if root.is_dir() else ():
+            if LINEAGE in file.parts:
+                continue
+            try:
+                found.setdefault(Manifest.model_validate_json(file.read_text()).digest, file.parent)
+            except ValueError:  # another program's manifest
+                continue
+    return found
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name in (*VERDICTS, MANIFEST):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
