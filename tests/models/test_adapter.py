@@ -8,13 +8,24 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.models.families import family  # noqa: E402
+from tests.models.families import FAMILIES, family  # noqa: E402
 from uvrlab.data.items import DecodedItem  # noqa: E402
 from uvrlab.data.spec import GEN_TOKEN  # noqa: E402
 from uvrlab.models import towers  # noqa: E402
 from uvrlab.models.adapter import new_adapter  # noqa: E402
+from uvrlab.models.backbones import backbone  # noqa: E402
+from uvrlab.models.build import build_tiny  # noqa: E402
 from uvrlab.models.modeldir import install_readouts, load_backbone, load_model, save_backbone, save_model_dir  # noqa: E402
 from uvrlab.models.preprocess import default_preprocess  # noqa: E402
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_trains_is_in_the_language_model(name: str) -> None:
+    """PEFT rewrites the targets of a mixture of experts, so the adapter itself is looked at, not the pattern."""
+    model = new_adapter(backbone(name), build_tiny(name)[0], rank=4, alpha=8)
+    trained = {path for path, p in model.named_parameters() if p.requires_grad}
+    assert trained and all(".language_model." in path and "o_proj" not in path for path in trained)
+
 
 TIED, UNTIED = "qwen2.5-vl-3b", "qwen2.5-omni-7b"
 

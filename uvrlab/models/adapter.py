@@ -10,6 +10,8 @@ from typing import Any
 from uvrlab.data.prompts import token_id
 from uvrlab.data.spec import DISC_TOKEN, GEN_TOKEN, Backbone
 
+TOWERS = r".*\b(visual|audio_tower)\b.*"  # PEFT turns the targets of a mixture of experts into bare names, which towers share
+
 
 def add_readout_tokens(spec: Backbone, model: Any, tokenizer: Any) -> list[int]:
     """Make sure <disc_emb> and <gen_emb> exist; returns the ids of those added now.
@@ -51,6 +53,7 @@ def new_adapter(
         lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules=spec.lora_targets,
+        exclude_modules=TOWERS,
         task_type="CAUSAL_LM",
         trainable_token_indices=dict.fromkeys(_tables(model), trainable_rows) if trainable_rows else None,
     )
