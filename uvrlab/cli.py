@@ -116,10 +116,13 @@ def _backbone_train(args: argparse.Namespace) -> None:
     print(json.dumps(train_backbone(args.recipe, args.out, overrides=args.set), indent=1))
 
 
-def _accept(args: argparse.Namespace) -> None:
+def _accept(args: argparse.Namespace) -> int:
     from uvrlab.models.accept import accept
+    from uvrlab.training.accept import STEPS
 
-    print(json.dumps(accept(args.backbone), indent=1))
+    report = accept(args.backbone, device=args.device, stages=STEPS)
+    print(json.dumps(report, indent=1))
+    return 0 if report["accepted"] else 1
 
 
 def _study(args: argparse.Namespace) -> None:
@@ -205,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     backbone.add_argument("--recipe", type=Path)
     backbone.add_argument("--out", type=Path, required=True)
     backbone.add_argument("--set", action="append", default=[], metavar="A.B=C")
-    command("accept", _accept, "check a backbone on this machine").add_argument("--backbone", required=True)
+    accept = command("accept", _accept, "check a backbone on this machine, with one step of each training stage")
+    accept.add_argument("--backbone", required=True)
+    accept.add_argument("--device", default="cpu", metavar="cpu|cuda")
     study = command("study", _study, "run the next missing cells of a study")
     study.add_argument("--config", type=Path, required=True)
     study.add_argument("--out", type=Path, default=Path("runs/study"))
