@@ -130,13 +130,50 @@ class IngestConfig(Section):
     max_reject_fraction: Share = 0.2
 
 
+class FiltersConfig(Section):
+    """V-SynFlow stage 1. A threshold bears its filter's name; None writes the score and drops nothing.
+
+    The paper publishes no threshold: these are ours, set so that ordinary clips of the world and nearly all of 74 real ones stay.
+    """
+
+    enabled: bool = True
+    fps: float = 4.0
+    max_frames: Positive = 240  # of one clip
+    height: Positive = 128  # lines; the picture's thresholds hold for this size
+    black: float | None = 8.0
+    blurred: float | None = 10.0
+    frozen: float | None = 0.9
+    static_difference: float | None = 0.25
+    static_flow: float | None = 0.0005
+    cuts: float | None = 40.0
+    silence: float | None = None
+    duplicate: float | None = 20.0
+    duplicate_vector: float | None = None
+    text_words: float | None = 3.0
+    text_variety: float | None = 0.4
+    text_function: float | None = 0.8
+    text_boilerplate: float | None = 0.3
+    text_generic: float | None = 0.7
+    similarity: float | None = 0.2
+    embedder: str | None = None  # a backbone's name or a folder; without one similarity is not measured
+
+    def digest_view(self) -> dict[str, Any]:
+        """As any section's, the embedder by its name alone."""
+        return super().digest_view() | {"embedder": Path(self.embedder).name if self.embedder else None}
+
+
+UVRD_PAIRS = {"T2T": 100, "T2I": 210, "T2V": 879, "TI2V": 89, "TV2V": 35, "I2V": 200, "V2V": 36}  # thousands, as published
+
+
 class SynthesizeConfig(Section):
     """Shares of the UVRD mix; the caption styles and the pair tasks each sum to 1. `given` knows just the clip's own caption."""
 
     reads = ("seed",)
     provider: Literal["world", "given"] = "world"
     pairs_per_clip: Positive = 4
-    tasks: dict[Literal["T2V", "I2V", "V2V"], Share] = {"T2V": 0.7, "I2V": 0.15, "V2V": 0.15}
+    tasks: dict[Literal["T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V"], Share] = Field(
+        default_factory=lambda: {task: n / sum(UVRD_PAIRS.values()) for task, n in UVRD_PAIRS.items()}  # type: ignore[misc]
+    )
     styles: dict[Literal["concise", "rich", "abstract", "keywords", "partial"], Share] = {
         "concise": 0.3,
         "rich": 0.2,
@@ -144,8 +181,10 @@ class SynthesizeConfig(Section):
         "keywords": 0.15,
         "partial": 0.2,
     }
+    filters: FiltersConfig = FiltersConfig()
     trace_error_rate: Share = 0.0  # share of a trace's attributes that are wrong, as an annotator's would be
-    max_reject_fraction: Share = 0.05
+    clips_per_shard: Positive = 256  # rows are written and resumed by shard
+    max_reject_fraction: Share = 0.05  # of faults; what a filter drops is none
 
     @model_validator(mode="after")
     def _sums(self) -> SynthesizeConfig:

@@ -15,7 +15,7 @@ SIDE = 32
 FLAT = 2.0  # grey levels; below it a frame shows nothing, and its bits would be noise
 WINDOW = 12
 BAND_BITS = 8
-Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows of a and of b, (P, T) each -> bits (P,)
+Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]  # row numbers (P,) in a and in b -> (P,)
 
 
 @cache
@@ -45,17 +45,19 @@ def near(a: np.ndarray, b: np.ndarray, max_bits: float, distance: Distance | Non
     """For each clip of `b` (M, T) its nearest clip of `a` (N, T): pairs (P, 2) of rows (of a, of b), and bits (P,) that differ.
 
     Bits are at most `max_bits`, by default the mean over the frames that show something in both clips, of 64; clips without such a
-    frame are near nothing. With `a is b` each clip meets only earlier ones, so the first of its kind is never in the second column.
+    frame are near nothing; another `distance` may judge the candidates. With `a is b` each clip meets only earlier ones, so the
+    first of its kind is never in the second column.
     Candidates are the `WINDOW` neighbours on either side in the order of every frame's hash, begun at every 8th bit: time grows as
     N log N + M whatever the number of twins. A pair is missed only where noise broke every run of bits that sets it apart.
     """
     a, b = (np.atleast_2d(np.asarray(x, np.uint64)) if len(x) else np.zeros((0, 1), np.uint64) for x in (a, b))
     best, bits = np.full(len(b), -1), np.full(len(b), np.inf, np.float32)
+    bits_apart: Distance = lambda in_a, in_b: mean_bits(a[in_a], b[in_b])  # noqa: E731
     if len(a) and len(b):
         same = a.shape == b.shape and np.shares_memory(a, b)
         for frame in range(a.shape[1]):
             for shift in range(0, 64, BAND_BITS):
-                _sweep(a, b, _rotated(a[:, frame], shift), _rotated(b[:, frame], shift), same, best, bits, distance or mean_bits)
+                _sweep(a, b, _rotated(a[:, frame], shift), _rotated(b[:, frame], shift), same, best, bits, distance or bits_apart)
     found = np.flatnonzero(bits <= max_bits)
     return np.stack([best[found], found], axis=1), bits[found]
 
@@ -88,7 +90,7 @@ def _sweep(
         if same:
             earlier = mates < rows
             rows, mates = rows[earlier], mates[earlier]
-        found = distance(a[mates], b[rows])
+        found = distance(mates, rows)
         better = (found < bits[rows]) | ((found == bits[rows]) & (mates < best[rows]))
         best[rows[better]], bits[rows[better]] = mates[better], found[better]
 

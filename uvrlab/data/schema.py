@@ -22,6 +22,9 @@ MODALITIES: tuple[Modality, ...] = ("text", "image", "video", "audio")
 SPLITS: tuple[Split, ...] = ("pretrain", "train", "rl", "val", "test")
 STYLES = ("concise", "rich", "abstract", "keywords", "partial")
 WORD_RANGES = {"concise": (10, 25), "rich": (80, 200), "abstract": (30, 100), "keywords": (5, 30), "partial": (10, 70)}
+WORD_RANGES |= {"frame": (10, 25), "frame_rich": (50, 200)}
+WORD_RANGES |= dict.fromkeys(("identity+action", "identity+scene", "identity+negative", "relation"), (5, 50))  # of TI2V
+WORD_RANGES |= dict.fromkeys(("continuation", "viewpoint", "condition", "action"), (5, 15))  # of TV2V
 # What a caption style asks of a model, in UVRB's words; the paper's partially relevant queries are PR.
 STYLE_ABILITIES = {"concise": "CG", "rich": "FG", "abstract": "CG", "keywords": "CG", "partial": "PR"}
 NEEDS = ("picture", "sound", "both")
@@ -107,6 +110,17 @@ TABLES: dict[str, pa.Schema] = {
             ("answer", _STR),
             ("needs", _STR),
             ("true_spans", _SPANS),  # for evaluation only
+        ]
+    ),
+    "filters": pa.schema(
+        [
+            ("clip_id", _STR),
+            ("pair_id", _STR),  # null: the clip itself was judged
+            ("filter", _STR),
+            ("score", _F64),
+            ("threshold", _F64),
+            ("verdict", _STR),  # "keep", "drop" or "not judged"
+            ("detail", _STR),
         ]
     ),
     "rollouts": pa.schema(
