@@ -143,6 +143,24 @@ def _gate(args: argparse.Namespace) -> int:
     return 0 if args.power else verdict.exit_code
 
 
+def _diagnose(args: argparse.Namespace) -> None:
+    from uvrlab.evaluation import diagnose_text, findings
+    from uvrlab.evaluation.diagnose import diagnose
+    from uvrlab.evaluation.score_tables import load
+
+    table = load(args.results)
+    if args.findings:
+        found = findings.findings(table)
+        print(json.dumps(findings.as_json(found), indent=1) if args.json else diagnose_text.findings_text(found, table.own))
+        return
+    if not args.results:
+        raise ConfigError(["nothing to diagnose; add --results TABLE.csv or an evaluate run directory, or --findings"])
+    diagnosis = diagnose(table, args.method, [name for name in args.models.split(",") if name])
+    for note in diagnosis.notes if args.json else ():
+        print(f"uvr: {note}", file=sys.stderr)
+    print(json.dumps(diagnosis.as_json(), indent=1) if args.json else diagnose_text.diagnosis_text(diagnosis))
+
+
 def _print_report(report: StageReport, out: Path) -> None:
     numbers = "  ".join(_show(name, metric) for name, metric in report.metrics.items())
     print(f"{report.stage:<12} {report.digest[:12]}  {report.cost.get('seconds', 0):.1f} s  {numbers}")
@@ -222,6 +240,12 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--checks", type=Path, metavar="DIR", help="the validate run, where the candidate does not lead to it")
     gate.add_argument("--power", action="store_true", help="print n, standard error and smallest decidable margin of each slice")
     gate.add_argument("--json", action="store_true")
+    diagnose = command("diagnose", _diagnose, "correlate abilities over models, and say what is weak and what to synthesise next")
+    diagnose.add_argument("--results", action="append", default=[], metavar="TABLE", help="CSV or evaluate run; also NAME=RUN")
+    diagnose.add_argument("--method", choices=["spearman", "pearson"], default="spearman")
+    diagnose.add_argument("--models", default="", metavar="A,B", help="rows to use (default: all)")
+    diagnose.add_argument("--findings", action="store_true", help="the published findings, recomputed, and ours beside them")
+    diagnose.add_argument("--json", action="store_true")
     return parser
 
 
