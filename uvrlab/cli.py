@@ -228,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     backbone.add_argument("--set", action="append", default=[], metavar="A.B=C")
     accept = command("accept", _accept, "check a backbone on this machine, with one step of each training stage")
     accept.add_argument("--backbone", required=True)
-    accept.add_argument("--device", default="cpu", metavar="cpu|cuda")
+    accept.add_argument("--device", choices=["cpu", "cuda", "auto"], default="auto")
     study = command("study", _study, "run the next missing cells of a study")
     study.add_argument("--config", type=Path, required=True)
     study.add_argument("--out", type=Path, default=Path("runs/study"))

@@ -32,10 +32,11 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     an error, because a benchmark with missing candidates is another benchmark.
     """
     from uvrlab.evaluation import evaluate_report
+    from uvrlab.models.device import torch_device
     from uvrlab.models.encode import Embedder
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
-    device = _device(config.run.device)
+    device = torch_device(config.run.device)
     trained = score(Embedder.load(inputs["model"] / "model", device), bench, own, config.run.workers, config.run.seed)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
     base = score(Embedder.load(start, device), bench, own, config.run.workers, config.run.seed)
@@ -44,12 +45,6 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     results.write(out / "base", base)
     incumbent = results.read(inputs["incumbent"]) if "incumbent" in inputs else None
     return evaluate_report.make(config, bench, trained, base, incumbent)
-
-
-def _device(wanted: str) -> str:
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from uvrlab.data.collate import Collator
 from uvrlab.data.items import DecodedItem
 from uvrlab.data.spec import DISC_TOKEN, GEN_TOKEN
 from uvrlab.models import towers
+from uvrlab.models.device import torch_device
 from uvrlab.models.golden import golden_items
 from uvrlab.models.modeldir import LoadedBackbone, install_readouts, load_backbone
 from uvrlab.models.preprocess import default_preprocess
@@ -39,7 +40,7 @@ def accept(path: str | Path, *, device: str = "cpu", stages: Mapping[str, StageS
     Returns {"accepted", "backbone", "digest", "parameters", "read_out_tokens_added", "checks", "seconds", "peak_memory_bytes"}; a
     check is {"check", "ok", "found", "seconds", "peak_memory_bytes"}. On a GPU memory is the GPU's.
     """
-    started = time.monotonic()
+    started, device = time.monotonic(), torch_device(device)
     loaded = load_backbone(path, device=device)
     added = install_readouts(loaded)
     preprocess = default_preprocess(loaded.spec)

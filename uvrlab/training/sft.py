@@ -24,13 +24,14 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
 
     from uvrlab.data.summary import DATA, data_summary
     from uvrlab.models.adapter import new_adapter
+    from uvrlab.models.device import torch_device
     from uvrlab.models.modeldir import install_readouts, load_backbone, save_model_dir
     from uvrlab.training import contrastive, pairs, sft_report
     from uvrlab.training.heldout import retrieval
 
     own = config.own
     torch.manual_seed(config.run.seed)
-    loaded = load_backbone(config.backbone, device=device(config.run.device))
+    loaded = load_backbone(config.backbone, device=torch_device(config.run.device))
     rows = install_readouts(loaded)
     lora = own.lora
     model = new_adapter(loaded.spec, loaded.model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, trainable_rows=rows)
@@ -49,21 +50,15 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     return sft_report.make(config, train, held_out, before, after, history, rejects, out)
 
 
-def device(wanted: str) -> str:
-    """The torch device of `run.device`; "auto" takes a GPU where there is one."""
-    import torch
-
-    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
-
-
 def open_cache(config: StageConfig[Any], loaded: Any, model: Any) -> Any:
     """The feature cache of this backbone in the work folder, shared by all training stages."""
+    from uvrlab.models.device import torch_device
     from uvrlab.models.features import FeatureCache
     from uvrlab.models.preprocess import default_preprocess
 
     preprocess = default_preprocess(loaded.spec)
     collate = preprocess.collator(loaded.spec, loaded.tokenizer, loaded.model.config)
-    return FeatureCache(runs.work_dir() / "features", model, collate, preprocess.sampling, device(config.run.device))
+    return FeatureCache(runs.work_dir() / "features", model, collate, preprocess.sampling, torch_device(config.run.device))
 
 
 def featurized(cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int) -> tuple[list[Any], list[Any], list[Any]]:
