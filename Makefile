@@ -14,7 +14,7 @@ export ZENML_ANALYTICS_OPT_IN := false
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test lint lock dvc bench headroom fuzz chaos clean
+.PHONY: setup demo test lint lock dvc bench bench-gate headroom fuzz chaos clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -48,6 +48,10 @@ dvc: $(READY)
 
 bench: $(READY)
 	for name in decode encode; do $(BIN)/python bench/$$name.py || exit 1; done
+
+# How often the gate errs at the sizes that `uvr gate --power` prints; about ten minutes.
+bench-gate: $(READY)
+	$(BIN)/python bench/gate_simulation.py
 
 # What the world leaves to later stages; about 40 minutes on 2 cores, resumes where it stopped.
 headroom: $(READY)

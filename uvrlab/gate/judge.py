@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
 from uvrlab.evaluation.metrics import bootstrap_interval, stratified_mean
@@ -14,7 +15,7 @@ from uvrlab.gate import evidence
 from uvrlab.gate.checks import Checks, read_checks
 from uvrlab.gate.evidence import Evidence
 from uvrlab.gate.policy import GatePolicy
-from uvrlab.gate.slices import Decision, Pairs, Slice, decide, distinct, headline_slice, slices
+from uvrlab.gate.slices import Decision, Paired, Pairs, Slice, decide, distinct, headline_slice, slices
 from uvrlab.runs import RunError, digest_json
 
 PROMOTED, FIRST, BLOCKED, UNDECIDED = "promoted", "first", "blocked", "cannot judge"
@@ -105,20 +106,22 @@ def note(decisions: list[Decision], found: Findings) -> None:
             )
         elif d.decision == "dropped":
             found.harm.append(f"{shown} dropped by more than the margin of {points(d.margin)}")
+        elif d.decision == "may have dropped":
+            found.harm.append(f"{shown} may have dropped by the margin of {points(d.margin)} or more")
         elif d.decision == "worse":
             found.harm.append(f"{shown} is worse than the incumbent")
-        elif d.decision == "may have dropped":
-            found.unproven.append(f"{shown} may have dropped by the margin of {points(d.margin)}")
         elif d.decision == "not better":
             found.unproven.append(f"{shown} is not shown to be better than the incumbent")
 
 
 def pair(ours: Evidence, theirs: Evidence, mode: str) -> Pairs:
     """Each dataset's own metric, query by query, in one mode."""
-    main = ours.evaluation.results.main
-    return {
-        d: {q: (v, theirs.table[mode, metric, d][q]) for q, v in ours.table[mode, metric, d].items()} for d, metric in main.items()
-    }
+    found = {}
+    for dataset, metric in ours.evaluation.results.main.items():
+        a, b = (side.table[mode, metric, dataset] for side in (ours, theirs))
+        ids = sorted(a)
+        found[dataset] = Paired(ids, np.array([(a[q], b[q]) for q in ids], dtype=float))
+    return found
 
 
 def _mode(ours: Evidence, policy: GatePolicy) -> str:

@@ -7,11 +7,11 @@ correction for their number. Their number does count for power: an equal candida
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,15 @@ from uvrlab.evaluation import uvrb
 from uvrlab.evaluation.metrics import paired_bootstrap
 from uvrlab.gate.policy import GatePolicy
 
-Pairs = dict[str, dict[str, tuple[float, float]]]  # dataset -> {query_id: (candidate, incumbent)}
+
+class Paired(NamedTuple):
+    """The queries of one dataset: their ids, and (n, 2) values of candidate and incumbent."""
+
+    ids: Sequence[str]
+    values: np.ndarray
+
+
+Pairs = Mapping[str, Paired]  # dataset -> its queries
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,8 @@ class Decision:
     high: float
     standard_error: float
     margin: float
-    decidable: float  # the smallest margin that these queries can decide
-    n_needed: int  # queries at which `margin` is decidable, all datasets of the slice growing alike
+    decidable: float  # the smallest margin that these queries can decide for an equal candidate
+    n_needed: int  # queries that decide `margin` also where a model truly moved by it, all datasets of the slice growing alike
     decision: str
 
     def as_json(self) -> dict[str, Any]:
@@ -76,8 +84,7 @@ def slices(pairs: Pairs, abilities: Mapping[str, str], policy: GatePolicy) -> li
     if "dataset" in policy.slices:
         found += [_weighted(d, "dataset", pairs, {d: 1.0}) for d in sorted(pairs)]
     for tag, patterns in policy.tags.items():
-        chosen = {d: {q: v for q, v in values.items() if _matches(f"{d}/{q}", patterns)} for d, values in pairs.items()}
-        chosen = {d: values for d, values in chosen.items() if values}
+        chosen = {d: p for d in pairs if (p := _tagged(d, pairs[d], patterns)).ids}
         if not chosen:
             raise ValueError(f"no query matches the tag {tag!r} ({', '.join(patterns)}); patterns are of dataset/query_id")
         found.append(_weighted(tag, "tag", chosen, dict.fromkeys(chosen, 1 / len(chosen))))
@@ -102,8 +109,9 @@ def decide(wanted: Slice, policy: GatePolicy, n_slices: int) -> Decision:
     headline = wanted.kind == "headline"
     reach = NormalDist().inv_cdf(policy.confidence) * error  # the bootstrap is too sure of a handful of queries: take the wider
     low, high = min(effect.low, centre - reach), max(effect.high, centre + reach)
-    decidable = error * quantiles(policy, None if headline else n_slices)
-    judged = _superior if headline else _inferior
+    reached = quantiles(policy, None if headline else n_slices)
+    decidable = reached * equal_error(wanted)
+    planned = reached * equal_error(wanted, policy.margin)
     return Decision(
         slice=wanted.name,
         kind=wanted.kind,
@@ -116,25 +124,20 @@ def decide(wanted: Slice, policy: GatePolicy, n_slices: int) -> Decision:
         standard_error=error,
         margin=policy.margin,
         decidable=decidable,
-        n_needed=math.ceil(wanted.n * (decidable / policy.margin) ** 2),
-        decision=judged(low, high, decidable, policy.margin),
+        n_needed=math.ceil(wanted.n * (planned / policy.margin) ** 2),
+        decision=_word(low, high, decidable, policy.margin, headline),
     )
 
 
-def _superior(low: float, high: float, decidable: float, margin: float) -> str:
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "under-powered" if decidable > margin else "not better"
-
-
-def _inferior(low: float, high: float, decidable: float, margin: float) -> str:
-    """A slice that is shown to have gained, or to have dropped beyond the margin, is decided whatever its size."""
-    if low > 0:
-        return "better"
-    if high < -margin:
+def _word(low: float, high: float, decidable: float, margin: float, headline: bool) -> str:
+    if high < -margin:  # even the friendliest value is beyond the margin: more queries would not save it
         return "dropped"
     if decidable > margin:
         return "under-powered"
+    if low > 0:
+        return "better"
+    if headline:
+        return "worse" if high < 0 else "not better"
     return "not inferior" if low > -margin else "may have dropped"
 
 
@@ -167,10 +170,24 @@ def adjusted(wanted: Slice) -> tuple[float, float]:
     return centre, math.sqrt(variance)
 
 
+def equal_error(wanted: Slice, moved: float = 0.0) -> float:
+    """The standard error that an equal candidate would show: only as many wins count as there are losses, or the reverse.
+
+    The rest of what differs is a true change, which makes a slice no harder to decide. `moved` adds queries that differ by a true
+    change of that share: the size planned with it leaves room for candidates that moved.
+    """
+    variance = 0.0
+    for dataset, weight in wanted.weights.items():
+        d = wanted.values[dataset][:, 0] - wanted.values[dataset][:, 1]
+        wins, losses, n = float((d[d > 0] ** 2).sum()), float((d[d < 0] ** 2).sum()), d.size + 2
+        variance += weight**2 * ((2 * min(wins, losses) + 2) / n + moved) / n
+    return math.sqrt(variance)
+
+
 def _weighted(name: str, kind: str, pairs: Pairs, weights: Mapping[str, float]) -> Slice:
-    values = {d: np.asarray([pairs[d][q] for q in sorted(pairs[d])], dtype=float) for d in weights}
-    return Slice(name, kind, values, weights)
+    return Slice(name, kind, {d: pairs[d].values for d in weights}, weights)
 
 
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _tagged(dataset: str, queries: Paired, patterns: tuple[str, ...]) -> Paired:
+    chosen = [i for i, q in enumerate(queries.ids) if any(fnmatchcase(f"{dataset}/{q}", pattern) for pattern in patterns)]
+    return Paired([queries.ids[i] for i in chosen], queries.values[chosen])
