@@ -137,6 +137,16 @@ TABLES: dict[str, pa.Schema] = {
         ]
     ),
     "rejects": pa.schema([("item", _STR), ("reason", _STR), ("detail", _STR)]),
+    "negatives": pa.schema(  # mined; candidates that a filter took out are rows too
+        [
+            ("query_id", _STR),  # the pair
+            ("corpus_id", _STR),  # the target taken as a negative
+            ("rank", _I32),  # among the prober's candidates that are no positives, 1 is best
+            ("score", _F32),
+            ("positive_score", _F32),
+            ("verdict", _STR),  # kept, too close, duplicate
+        ]
+    ),
     "queries": pa.schema(
         [
             ("dataset", _STR),
