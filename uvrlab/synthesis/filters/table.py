@@ -41,6 +41,7 @@ FILTERS: dict[str, Filter] = {
     "text_boilerplate": Filter("pair", "above", "share", "share of words that are file names, addresses or channel talk"),
     "text_generic": Filter("pair", "above", "share", "share of content words that fit any video"),
     "similarity": Filter("pair", "below", "cosine", "cosine of query and target under the configured embedder"),
+    "unaided": Filter("pair", "above", "cosine", "by how much a TI2V query's text alone prefers its target to 15 others"),
 }
 
 
