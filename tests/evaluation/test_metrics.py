@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score
 
 from uvrlab.evaluation import metrics
 from uvrlab.evaluation.metrics import MetricError, Ranking, rank
@@ -48,6 +49,17 @@ def test_every_metric_is_its_mean_over_all_orders_of_the_ties(rows: list[tuple[i
         assert metrics.score(name, ranking) == pytest.approx(np.mean([plain(name, flags) for flags in possible]), abs=1e-12), name
     first = np.mean([flags.index(True) + 1 for flags in possible])
     assert metrics.first_relevant_rank(ranking) == pytest.approx(first)
+
+
+def test_ndcg_equals_scikit_learns_on_random_data_with_ties() -> None:
+    """An implementation of another house that also averages over ties: 200 queries, 1-5 positives of 20-80 candidates."""
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        n = int(generator.integers(20, 80))
+        scores = generator.integers(0, 12, n).astype(float)
+        relevant = np.isin(np.arange(n), generator.permutation(n)[: generator.integers(1, 6)])
+        for k in (1, 5, 10, 100):
+            assert metrics.score(f"nDCG@{k}", rank(scores, relevant)) == pytest.approx(ndcg_score([relevant], [scores], k=k))
 
 
 def test_hand_worked_tie() -> None:
