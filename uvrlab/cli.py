@@ -161,6 +161,13 @@ def _diagnose(args: argparse.Namespace) -> None:
     print(json.dumps(diagnosis.as_json(), indent=1) if args.json else diagnose_text.diagnosis_text(diagnosis))
 
 
+def _sign(args: argparse.Namespace) -> None:
+    from uvrlab import signing
+
+    private = args.key or signing.local_key()[0]
+    print(f"{signing.sign(args.run, private)} by key {signing.fingerprint(signing.public_key(private))}")
+
+
 def _print_report(report: StageReport, out: Path) -> None:
     numbers = "  ".join(_show(name, metric) for name, metric in report.metrics.items())
     print(f"{report.stage:<12} {report.digest[:12]}  {report.cost.get('seconds', 0):.1f} s  {numbers}")
@@ -233,6 +240,9 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--config", type=Path, required=True)
     study.add_argument("--out", type=Path, default=Path("runs/study"))
     study.add_argument("--max-minutes", type=float)
+    sign = command("sign", _sign, "sign a model run, by default with this machine's key")
+    sign.add_argument("run", type=Path)
+    sign.add_argument("--key", type=Path, metavar="PRIVATE_KEY", help="PEM file of an elliptic curve key")
     gate = command("gate", _gate, "judge a candidate: 0 promoted or first, 1 blocked with reasons, 2 cannot judge")
     gate.add_argument("--candidate", type=Path, required=True, metavar="RESULTS", help="an evaluate run, or its files in a folder")
     gate.add_argument("--incumbent", type=Path, metavar="RESULTS", help="the same, or REGISTRY/NAME: production")

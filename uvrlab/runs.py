@@ -26,8 +26,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST = "manifest.json"
 STATUS = "status.json"
+MEDIA_ROOTS = "media_roots.json"  # where the folders lie that an ingest run refers to
 MANIFEST_SCHEMA = 1
-OUTSIDE_DIGEST = frozenset({MANIFEST, STATUS, "cost.json", "stage_report.json", "report.html", "logs", "rendered"})
+SIGNATURE, LINEAGE = "model.sig", "lineage"  # written beside the payload after it: see signing.py and upstream.py
+OUTSIDE_DIGEST = frozenset(
+    {MANIFEST, STATUS, MEDIA_ROOTS, SIGNATURE, LINEAGE, "cost.json", "stage_report.json", "report.html", "logs", "rendered"}
+)
 PACKAGE_ROOT = Path(__file__).resolve().parent
 RECORDED_PACKAGES = ("uvrlab", "torch", "transformers", "trl", "peft", "av", "pyarrow", "numpy", "faiss-cpu")
 
