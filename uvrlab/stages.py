@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uvrlab import runs
+from uvrlab import runs, upstream
 from uvrlab.config import Config, StageConfig
 from uvrlab.listing import source_listing
 from uvrlab.runs import Manifest, Metric, RunDir, RunError, StageReport
@@ -181,6 +181,7 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
                 "peak_memory_bytes": float(runs.peak_memory_bytes()),
             }
             _write_report(out, report, manifest)
+            upstream.carry(out, inputs)
         runs.finish(out, manifest)
     return report
 

@@ -7,14 +7,15 @@ follows from its fields. `lineage/where.json` says where the runs lay, which is 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from uvrlab.runs import MANIFEST, Manifest, RunDir, RunError, write_json
+from uvrlab.runs import LINEAGE, MANIFEST, Manifest, RunDir, RunError, write_json
 
-LINEAGE, WHERE = "lineage", "where.json"
+WHERE = "where.json"
 VERDICTS = ("verdict.json", "leakage.json", "drift.json")  # payload that later decisions read
 
 
@@ -32,15 +33,15 @@ class Link:
 
 def carry(out: Path, inputs: Mapping[str, Path]) -> None:
     """Copy into `out` the lineage of its inputs: everything that they carry, and their own manifests."""
-    folder, where = out / LINEAGE, dict[str, str]()
+    folder, where = out / LINEAGE, dict[str, Path]()
     folder.mkdir(exist_ok=True)
     for path in sorted(set(inputs.values())):
         run = RunDir(path)
         for link in carried(path).values():
             _copy(link.folder, folder / link.digest)
         _copy(path, folder / run.digest)
-        where |= {**hints(path), run.digest: str(path.resolve())}
-    write_json(folder / WHERE, where)
+        where |= {**hints(path), run.digest: path.resolve()}
+    write_json(folder / WHERE, {digest: os.path.relpath(path, out.resolve()) for digest, path in where.items()})
 
 
 def carried(run: Path) -> dict[str, Link]:
@@ -54,10 +55,10 @@ def carried(run: Path) -> dict[str, Link]:
     return found
 
 
-def hints(run: Path) -> dict[str, str]:
-    """{digest: path} of where the runs before `run` lay when it was made."""
+def hints(run: Path) -> dict[str, Path]:
+    """{digest: path} of where the runs before `run` lay when it was made; they are kept relative to it."""
     file = run / LINEAGE / WHERE
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return {digest: (run / path).resolve() for digest, path in json.loads(file.read_text()).items()} if file.is_file() else {}
 
 
 def chain(run: RunDir) -> dict[str, Link]:
