@@ -86,7 +86,7 @@ def test_a_clip_at_another_bitrate_and_size_is_a_duplicate_and_a_like_one_is_not
     made = {"first": filmed(original, 20), "like": filmed(other, 20), "again": filmed(small, 34)}
     _, rows = measured([view_of(tmp_path, name, data) for name, data in made.items()])
     found = {row["clip_id"]: row for row in rows if row["filter"] == "duplicate"}
-    assert {name: row["verdict"] for name, row in found.items()} == {"first": "not judged", "like": "keep", "again": "drop"}
+    assert {name: row["verdict"] for name, row in found.items()} == {"first": "keep", "like": "keep", "again": "drop"}
     assert found["again"]["detail"] == found["like"]["detail"] == "first"
     assert found["like"]["score"] > 1.5 * OWN.duplicate > 3 * found["again"]["score"]
 
@@ -110,7 +110,7 @@ def test_sounds_tell_apart_clips_with_one_picture() -> None:
     marks = {name: fingerprint(moving(noise(), 1), tone.astype(np.float32)) for name, tone in tones.items()}
     clips = [{"clip_id": name, "source": "folder", "split": "train", "tags": None} for name in tones]
     found = {row["clip_id"]: row for row in duplicates(clips, marks, OWN)}
-    assert found["high"]["score"] is None or found["high"]["verdict"] == "keep"
+    assert found["high"]["verdict"] == "keep"
     assert (found["louder"]["verdict"], found["louder"]["detail"]) == ("drop", "low")
 
 
@@ -128,7 +128,7 @@ def test_nearest_earlier_clips_are_those_of_comparing_all_with_all() -> None:
     assert marks["0/0"].shape == (N_BYTES,)
     for row in rows:
         number, copy = row["clip_id"].split("/")
-        assert row["verdict"] == ("drop" if copy != "0" else "not judged" if row["score"] is None else "keep"), row
+        assert row["verdict"] == ("keep" if copy == "0" else "drop"), row
         assert copy == "0" or row["detail"].startswith(f"{number}/")
 
 

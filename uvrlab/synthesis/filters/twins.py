@@ -14,7 +14,7 @@ import numpy as np
 
 from uvrlab.config import FiltersConfig
 from uvrlab.data.phash import clip_hashes, mean_bits, near
-from uvrlab.synthesis.filters.table import FINGERPRINT, Row, judge
+from uvrlab.synthesis.filters.table import FINGERPRINT, KEEP, Row, judge
 
 FRAMES, LUMA, CHROMA = 6, 8, 4  # frames of a clip, cells a side
 BANDS, BLOCKS = 8, 16  # of its sound
@@ -84,10 +84,15 @@ def duplicates(
     for i, clip_id in enumerate(clip["clip_id"] for clip in clips):
         mate, value = nearest.get(i, (None, None))
         other = "" if mate is None else clips[mate]["clip_id"]
-        rows.append(judge("duplicate", value, own, clip_id=clip_id, detail=other or "no earlier clip is near"))
+        rows.append(judge("duplicate", value, own, clip_id=clip_id, detail=other) if other else _alone(clip_id, own))
         if vectors is not None and clip_id in vectors and other in vectors:
             rows.append(judge("duplicate_vector", float(vectors[clip_id] @ vectors[other]), own, clip_id=clip_id, detail=other))
     return rows
+
+
+def _alone(clip_id: str, own: FiltersConfig) -> Row:
+    row = judge("duplicate", None, own, clip_id=clip_id, detail="no earlier clip is near")
+    return row if own.duplicate is None else row | {"verdict": KEEP}
 
 
 def _families(clips: Sequence[Row]) -> np.ndarray:
