@@ -13,6 +13,7 @@ from uvrlab.synthesis.captioners.base import Captioner, ProviderError
 
 CAPTIONERS = {
     "given": "uvrlab.synthesis.captioners.given:Given",
+    "rules": "uvrlab.synthesis.captioners.rules:Rules",
     "world": "uvrlab.synthesis.captioners.world:World",
 }
 
