@@ -16,8 +16,9 @@ STAMPS = ("mtime", "LastModified", "updated", "ETag", "etag")  # what file syste
 
 
 def source_listing(config: StageConfig[Any]) -> str:
-    """sha256 over names, sizes and times of everything outside that a stage reads: its sources, and a backbone given as a folder.
+    """sha256 over place, names, sizes and times of everything outside that a stage reads: its sources, and a backbone's folder.
 
+    The place counts because a run notes where the media are that it refers to: after a move it runs again, with the same digest.
     "" where there is nothing of the kind. Raises FileNotFoundError when a source is absent.
     """
     own = config.own
@@ -37,6 +38,7 @@ def _entries(path: str, inside: str) -> Iterator[list[Any]]:
         return  # a captions file inside the folder: listed with it
     if not here.exists():
         raise FileNotFoundError(f"no source at {path}; expected a folder or file, set ingest.source.path=DIR")
+    yield [str(here.resolve())]
     files = [here] if here.is_file() else sorted(f for f in here.rglob("*") if f.is_file())
     for file in files:
         stat = file.stat()

@@ -95,7 +95,7 @@ def test_the_rows_say_what_was_measured(tmp_path, folder, films):
     assert rows["two"]["n_frames"] == 30
     assert rows["four"]["video_codec"] == "gif"
     assert rows["five"]["caption"] == "film five"
-    assert rows["one"]["uri"] == str(folder / "one.mp4")
+    assert rows["one"]["uri"] == "root:source/one.mp4"
 
 
 def test_hostile_files_are_rejects_with_reasons(tmp_path, folder, films):

@@ -249,7 +249,7 @@ def attack(item: dict[str, Any]) -> dict[str, Any]:
     path, limits = item["path"], LimitsConfig(**item["limits"])
     outcome: dict[str, Any] = {"decoded": True}
     try:
-        fixed = {"folder": "/nonexistent", "version": "fuzz", "shots_over_s": None}
+        fixed = {"folder": "/nonexistent", "version": "fuzz", "shots_over_s": None, "base": "."}
         measured = measure({"uri": path, "limits": item["limits"], **fixed})
         duration_s = measured["probe"]["duration_s"]
         frames = decode_frames(path, sample_times(duration_s, 4), size=(32, 32), limits=limits)

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from uvrlab.config import IngestConfig, StageConfig
+from uvrlab.config import IngestConfig, SourceConfig, StageConfig
 from uvrlab.data import benchmark, cutting, schema
 from uvrlab.data.benchmark import Benchmark
 from uvrlab.data.ingest_page import example_strips, page
 from uvrlab.data.measure import Measured, copies, measure_all, proxies
+from uvrlab.data.roots import rooted, write_roots
 from uvrlab.data.shards import ShardWriter
 from uvrlab.data.sources import read_source
-from uvrlab.data.sources.common import Material, SourceRow
+from uvrlab.data.sources.common import Material, SourceRow, root_of
 from uvrlab.data.sources.world import world_clips
 from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.progress import Progress
@@ -37,6 +38,7 @@ class Ingested:
     judged: list[Row] = field(default_factory=list)  # clips of benchmark sources; they never stand in `clips`
     rejects: list[Reject] = field(default_factory=list)
     benchmark: Benchmark = field(default_factory=Benchmark)
+    roots: dict[str, str] = field(default_factory=dict)  # where the folders of the sources are
     decoded: int = 0
     reused: int = 0
 
@@ -44,15 +46,16 @@ class Ingested:
 def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageReport:
     """Write clips and benchmark of the configured sources. Raises RunError without a usable clip or with too many rejects."""
     own: IngestConfig = config.own
-    made = Ingested()
+    sources = {"source": own.source, **{f"benchmark-{i}": source for i, source in enumerate(own.benchmark_sources)}}
+    made = Ingested(roots={name: root_of(source.path) for name, source in sources.items() if source.path})
+    write_roots(out, made.roots)
     with MediaPool(config.run.workers, own.limits) as pool:
         with ShardWriter(out / "media") as shards:
-            if own.source.kind == "world":
-                _add_world(made, pool, shards, own, own.seed)
-            else:
-                _add_material(made, read_source(own.source), pool, shards, own, own.seed)
-            for source in own.benchmark_sources:
-                _add_material(made, replace(read_source(source), evaluation_only=True), pool, shards, own, own.seed)
+            for name, source in sources.items():
+                if source.kind == "world":
+                    _add_world(made, pool, shards, own)
+                else:
+                    _add_material(made, _read(name, source, made.roots[name]), pool, shards, own, out)
         strips = example_strips(pool, made.clips or made.judged, out, own)
     _check(made, own)
     made.rejects += made.benchmark.rejects
@@ -63,7 +66,15 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     return report(made, strips, own)
 
 
-def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: IngestConfig, seed: int) -> None:
+def _read(name: str, source: SourceConfig, root: str) -> Material:
+    """What a source names, every URI counted from its root, so that no row depends on where the folder lies."""
+    found = read_source(source)
+    queries = [replace(q, image_uri=rooted(q.image_uri, root, name)) if q.image_uri else q for q in found.queries]
+    rows = [replace(row, uri=rooted(row.uri, root, name)) for row in found.rows]
+    return replace(found, rows=rows, queries=queries, evaluation_only=found.evaluation_only or name != "source")
+
+
+def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: IngestConfig) -> None:
     total = sum(getattr(own.world, split) for split in schema.SPLITS)
     progress = Progress("ingest", total, "clips")
 
@@ -76,17 +87,17 @@ def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: Ingest
             made.rejects.append(found)
         else:
             made.clips.append(found)
-    benchmark.add_world(made.benchmark, [c for c in made.clips if c["split"] == "test"], seed)
+    benchmark.add_world(made.benchmark, [c for c in made.clips if c["split"] == "test"], own.seed)
 
 
-def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: ShardWriter, own: IngestConfig, seed: int) -> None:
+def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: ShardWriter, own: IngestConfig, out: Path) -> None:
     made.rejects += material.rejects
-    measured = _measure(made, material.rows, pool, own)
+    measured = _measure(made, material.rows, pool, own, out)
     rows = [row for row in material.rows if row.uri in measured]
     shas = {row.clip_id: measured[row.uri].sha256 for row in rows}
-    splits = dict.fromkeys(shas, "test") if material.evaluation_only else cutting.assign_splits(rows, shas, own, seed)
+    splits = dict.fromkeys(shas, "test") if material.evaluation_only else cutting.assign_splits(rows, shas, own, own.seed)
     clips: list[Row] = []
-    for row, current in _carried(made, rows, measured, pool, shards, own):
+    for row, current in _carried(made, rows, measured, pool, shards, own, out):
         clips += cutting.clip_rows(row, current, own, splits[row.clip_id])
     clips, short = cutting.too_short(clips, own.min_clip_s)
     made.rejects += short
@@ -96,15 +107,15 @@ def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: S
     else:
         made.clips += clips
         by_id = {row.clip_id: row for row in rows}
-        benchmark.add_folder(made.benchmark, clips, by_id, seed, captioned=own.benchmark == "captioned")
+        benchmark.add_folder(made.benchmark, clips, by_id, own.seed, captioned=own.benchmark == "captioned")
 
 
-def _measure(made: Ingested, rows: Sequence[SourceRow], pool: MediaPool, own: IngestConfig) -> dict[str, Measured]:
+def _measure(made: Ingested, rows: Sequence[SourceRow], pool: MediaPool, own: IngestConfig, out: Path) -> dict[str, Measured]:
     """{URI: measurement} of everything usable; rejects are named by clip id, not by path."""
     uris = list(dict.fromkeys(row.uri for row in rows))
     names = {row.uri: row.clip_id for row in reversed(rows)}
     progress, measured = Progress("ingest", len(uris), "videos"), {}
-    for uri, found in zip(uris, measure_all(pool, uris, own), strict=True):
+    for uri, found in zip(uris, measure_all(pool, uris, own, out), strict=True):
         if isinstance(found, Reject):
             made.rejects.append(Reject(names[uri], found.reason, found.detail))
         else:
@@ -121,13 +132,14 @@ def _carried(
     pool: MediaPool,
     shards: ShardWriter,
     own: IngestConfig,
+    out: Path,
 ) -> Iterator[tuple[SourceRow, Measured]]:
     """Rows with the media they will refer to: the source's own, or a proxy or copy in our shards (one a content)."""
     if own.media == "reference":
         yield from ((row, measured[row.uri]) for row in rows)
         return
     jobs = {measured[row.uri].sha256: (row.uri, measured[row.uri]) for row in reversed(rows)}
-    carried = proxies(pool, list(jobs.values()), own) if own.media == "proxy" else copies(list(jobs.values()), own)
+    carried = proxies(pool, list(jobs.values()), own, out) if own.media == "proxy" else copies(list(jobs.values()), own, out)
     written: dict[str, tuple[str, Measured] | Reject] = {}
     for (sha256, (_, before)), found in zip(jobs.items(), carried, strict=True):
         if isinstance(found, Reject):
@@ -147,6 +159,9 @@ def _check(made: Ingested, own: IngestConfig) -> None:
     if not made.clips and not made.judged:
         first = f"; first reject: {made.rejects[0].item}: {made.rejects[0].detail}" if made.rejects else ""
         raise RunError(f"found no usable clip in source {own.source.kind!r}, expected at least one{first}")
+    ids = Counter(clip["clip_id"] for clip in (*made.clips, *made.judged))
+    if twice := [clip_id for clip_id, n in ids.items() if n > 1]:
+        raise RunError(f"{len(twice)} clip ids stand in two sources, first {twice[0]!r}; rename the files of one of them")
     _few("videos", made.rejects, len(made.clips) + len(made.judged), own.max_reject_fraction)
     _few("queries", made.benchmark.rejects, len(made.benchmark.queries), own.max_reject_fraction)
 

@@ -46,13 +46,14 @@ def cache_dir() -> Path:
     return work_dir() / "cache"
 
 
-def measure_all(pool: MediaPool, uris: Sequence[str], own: IngestConfig) -> Iterator[Measured | Reject]:
-    """Each URI measured, or its reject, in order. New measurements enter the cache."""
+def measure_all(pool: MediaPool, uris: Sequence[str], own: IngestConfig, base: Path = Path()) -> Iterator[Measured | Reject]:
+    """Each URI (relative ones under `base`) measured, or its reject, in order. New measurements enter the cache."""
     version = f"v{PROBE_VERSION}" + (f"-shots-{own.max_clip_s:g}" if own.window == "shots" else "")
     folder = cache_dir() / "probes"
     folder.mkdir(parents=True, exist_ok=True)
     shots_over_s = own.max_clip_s if own.window == "shots" else None
-    fixed = {"folder": str(folder), "version": version, "limits": own.limits.model_dump(), "shots_over_s": shots_over_s}
+    limits = own.limits.model_dump()
+    fixed = {"folder": str(folder), "version": version, "limits": limits, "shots_over_s": shots_over_s, "base": str(base)}
     for found in pool.map(measure, ({"uri": uri, **fixed} for uri in uris), name=lambda item: item["uri"]):
         if isinstance(found, Reject):
             yield found
@@ -68,24 +69,24 @@ def _cached(folder: str, sha256: str, version: str) -> Path:
 
 def measure(item: dict[str, Any]) -> dict[str, Any]:
     """In a worker: sha256, then the cached measurement or a new one."""
-    limits, uri = LimitsConfig(**item["limits"]), item["uri"]
-    sha256 = media_sha256(uri, max_bytes=limits.max_bytes)
+    limits, uri, base = LimitsConfig(**item["limits"]), item["uri"], item["base"]
+    sha256 = media_sha256(uri, base, max_bytes=limits.max_bytes)
     cached = _cached(item["folder"], sha256, item["version"])
     if cached.is_file():
         return {"sha256": sha256, "decoded": False, **json.loads(cached.read_text())}
-    found = probe(uri, limits=limits)
+    found = probe(uri, base, limits)
     long = item["shots_over_s"] is not None and found.duration_s > item["shots_over_s"]
-    return {"sha256": sha256, "decoded": True, "probe": asdict(found), "cuts": cut_points(uri, limits) if long else []}
+    return {"sha256": sha256, "decoded": True, "probe": asdict(found), "cuts": cut_points(uri, base, limits) if long else []}
 
 
-def cut_points(uri: str, limits: LimitsConfig) -> list[float]:
+def cut_points(uri: str, base: Path | str, limits: LimitsConfig) -> list[float]:
     """Shot boundaries in seconds, by PySceneDetect's content detector on small frames that we decode."""
     from scenedetect import FrameTimecode
     from scenedetect.detectors import ContentDetector
 
     detector, cuts = ContentDetector(min_scene_len=round(SHOT_FPS)), []
     times: list[float] = []
-    with open_video(uri, limits=limits) as media:
+    with open_video(uri, base, limits) as media:
         for time_s, picture in iter_frames(media, SHOT_FPS, SHOT_HEIGHT):
             times.append(time_s)
             found = detector.process_frame(FrameTimecode(len(times) - 1, SHOT_FPS), np.ascontiguousarray(picture[..., ::-1]))
@@ -98,7 +99,7 @@ def proxy(item: dict[str, Any]) -> dict[str, Any]:
     limits = LimitsConfig(**item["limits"])
     found = probe_from(item["probe"])
     target = io.BytesIO()
-    with av.open(target, "w", format="mp4") as out, open_video(item["uri"], limits=limits) as media:
+    with av.open(target, "w", format="mp4") as out, open_video(item["uri"], item["base"], limits) as media:
         stream = out.add_stream("libx264", rate=Fraction(max(1, round(found.fps))), options={"crf": "23", "preset": "veryfast"})
         stream.thread_count, stream.pix_fmt, stream.gop_size = 1, "yuv420p", max(1, round(found.fps))
         stream.time_base = stream.codec_context.time_base = Fraction(1, 16_000)
@@ -113,7 +114,7 @@ def proxy(item: dict[str, Any]) -> dict[str, Any]:
             out.mux(stream.encode(picture))
         out.mux(stream.encode())
         if sound is not None:
-            _add_sound(out, sound, decode_audio(item["uri"], 0.0, found.duration_s, limits=limits))
+            _add_sound(out, sound, decode_audio(item["uri"], 0.0, found.duration_s, base=item["base"], limits=limits))
     data = target.getvalue()
     return {"data": data, "probe": asdict(probe(io.BytesIO(data), limits=limits))}
 
@@ -134,12 +135,15 @@ def _add_sound(out: Any, sound: Any, samples: np.ndarray | None) -> None:
     out.mux(sound.encode())
 
 
-def proxies(pool: MediaPool, jobs: Sequence[tuple[str, Measured]], own: IngestConfig) -> Iterator[tuple[bytes, Probe] | Reject]:
+Jobs = Sequence[tuple[str, Measured]]
+
+
+def proxies(pool: MediaPool, jobs: Jobs, own: IngestConfig, base: Path) -> Iterator[tuple[bytes, Probe] | Reject]:
     """(bytes, probe) of a proxy for each (URI, measurement), in order, from the cache where it was made before."""
     folder = cache_dir() / "proxies"
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{m.sha256}-{own.proxy_height}-v{PROBE_VERSION}" for _, m in jobs]
-    fixed = {"limits": own.limits.model_dump(), "height": own.proxy_height}
+    fixed = {"limits": own.limits.model_dump(), "height": own.proxy_height, "base": str(base)}
     fresh = [i for i, f in enumerate(files) if not f.with_suffix(".json").is_file()]
     items = ({"uri": jobs[i][0], "probe": asdict(jobs[i][1].probe), **fixed} for i in fresh)
     made = pool.map(proxy, items, name=lambda item: item["uri"], patience=PROXY_PATIENCE)
@@ -161,10 +165,10 @@ def _store(file: Path, found: dict[str, Any]) -> None:
     write_json(file.with_suffix(".json"), found["probe"])
 
 
-def copies(jobs: Sequence[tuple[str, Measured]], own: IngestConfig) -> Iterator[tuple[bytes, Probe] | Reject]:
+def copies(jobs: Jobs, own: IngestConfig, base: Path) -> Iterator[tuple[bytes, Probe] | Reject]:
     """The media as they are, for runs that must carry them."""
     for uri, measured in jobs:
         try:
-            yield media_bytes(uri, max_bytes=own.limits.max_bytes), measured.probe
+            yield media_bytes(uri, base, own.limits.max_bytes), measured.probe
         except MediaError as error:
             yield Reject(uri, error.reason, error.detail)

@@ -1,8 +1,9 @@
 """Media by URI: opening bytes through fsspec, and opening a video so that ffmpeg sees those bytes and nothing else.
 
-A URI is relative to the run directory that holds its table, or absolute, or an fsspec URL. Media that we write lives in tar
-shards: `media/shard-00000.tar?offset=1536&bytes=20480` is a byte range of one. ffmpeg gets a Python file object, an allow-list
-of containers and no protocol at all, so a playlist or a reference inside a file cannot reach another file or the network.
+A URI is relative to the run directory that holds its table, or `root:NAME/PATH` under a folder that the run refers to (`roots`),
+or absolute, or an fsspec URL. Media that we write lives in tar shards: `media/shard-00000.tar?offset=1536&bytes=20480` is a byte
+range of one. ffmpeg gets a Python file object, an allow-list of containers and no protocol at all, so a playlist or a reference
+inside a file cannot reach another file or the network.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import av
 from av.stream import Disposition
 
 from uvrlab.config import LimitsConfig
+from uvrlab.data import roots
 
 Reason = Literal[
     "missing", "limit", "container", "codec", "no_video", "corrupt", "timeout", "crash", "memory", "annotation", "error"
@@ -146,7 +148,12 @@ def split_uri(uri: str) -> tuple[str, int, int | None]:
 
 
 def resolve(uri: str, base: Path | str) -> str:
-    """The absolute path or URL behind `uri`, byte range kept."""
+    """The absolute path or URL behind `uri`, byte range kept. Raises MediaError("missing") where its root is not there."""
+    if roots.is_rooted(uri):
+        try:
+            return roots.place(uri, base)
+        except FileNotFoundError as error:
+            raise MediaError("missing", str(error)) from error
     if "://" in uri or uri.startswith("/"):
         return uri
     if "://" in str(base):
@@ -160,7 +167,8 @@ def open_media(uri: str, base: Path | str = ".") -> BinaryIO:
     try:
         file: BinaryIO = _open_url(path) if "://" in path else Path(path).open("rb")  # noqa: SIM115 (the caller closes it)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise MediaError("missing", f"found no readable file at {path}; restore it or remove it from the source") from error
+        named = uri if roots.is_rooted(uri) else path  # what becomes a row must not hold the place of a folder
+        raise MediaError("missing", f"found no readable file at {named}; restore it or remove it from the source") from error
     if size is None:
         return file
     return io.BufferedReader(_Window(file, offset, size), BUFFER_BYTES)

@@ -19,6 +19,7 @@ from uvrlab import runs
 from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
 from uvrlab.data.items import ClipIndex, Item
+from uvrlab.data.media import media_sha256
 from uvrlab.evaluation import results, tasks
 from uvrlab.runs import RunDir, StageReport
 
@@ -54,7 +55,7 @@ class Benchmark:
     tasks: list[tasks.Task]
     index: ClipIndex
     digest: str
-    folder: Path
+    base: Path  # of relative URIs
 
     @classmethod
     def load(cls, run_dir: Path, datasets: Sequence[str] = ()) -> Benchmark:
@@ -62,11 +63,11 @@ class Benchmark:
         folder = run_dir / "benchmark"
         index = ClipIndex().add_rows(schema.read_table("clips", folder / "clips"), run_dir)
         files = {f.path: f.sha256 for f in RunDir(run_dir).manifest.files if f.path.startswith("benchmark/")}
-        return cls(tasks.load(folder, datasets), index, runs.digest_json([files, list(datasets)]), folder)
+        return cls(tasks.load(folder, datasets), index, runs.digest_json([files, list(datasets)]), run_dir)
 
     def item(self, row: Mapping[str, Any], name: str) -> Item:
         """An item row of the benchmark's tables as an item to encode."""
-        return self.index.item(row, name, base=self.folder)
+        return self.index.item(row, name, base=self.base)
 
 
 def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int) -> results.Evaluation:
@@ -102,6 +103,7 @@ class Vectors:
         self.file = runs.work_dir() / "embeddings" / f"{name}.safetensors"
         self.known: dict[str, np.ndarray] = {}
         self.tokens: dict[str, int] = {}  # generated for an item
+        self._pictures: dict[str, str] = {}  # URI -> sha256
         if self.file.exists():
             from safetensors import safe_open
 
@@ -112,8 +114,14 @@ class Vectors:
     def key(self, row: Mapping[str, Any]) -> str:
         """Digest of an item's content: its text, and its media by sha256 and span."""
         clip = self.bench.index.get(row["clip_id"]) if row["clip_id"] else None
-        media = [clip.media_sha256, clip.start_s, clip.end_s, clip.audible] if clip else row["image_uri"]
+        media = [clip.media_sha256, clip.start_s, clip.end_s, clip.audible] if clip else None
+        media = [media, self._picture(row["image_uri"])] if row["image_uri"] else media
         return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"])])[:32]
+
+    def _picture(self, uri: str) -> str:
+        if uri not in self._pictures:
+            self._pictures[uri] = media_sha256(uri, self.bench.base)
+        return self._pictures[uri]
 
     def fill(self, rows: Sequence[Any]) -> None:
         """Encode what is not known yet, each distinct item once."""

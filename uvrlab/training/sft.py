@@ -69,4 +69,6 @@ def featurized(cache: Any, train: Sequence[Any], held_out: Sequence[Any], worker
     with MediaPool(workers) as pool:
         rejects = cache.add(items, pool=pool)
     kept = [[p for p in part if p.query in cache and p.target in cache] for part in (train, held_out)]
+    if rejects and not kept[0]:
+        raise ValueError(f"none of {len(train)} train pairs can be decoded; first {rejects[0].item}: {rejects[0].detail}")
     return kept[0], kept[1], rejects

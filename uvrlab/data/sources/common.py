@@ -90,6 +90,16 @@ class Material:
     evaluation_only: bool = False
 
 
+def root_of(path: str) -> str:
+    """The absolute path or URL of a source's folder, as the addresses of its files begin."""
+    if "://" not in path or path.startswith("file://"):
+        return str(Path(path.removeprefix("file://")).resolve())
+    import fsspec
+
+    filesystem, root_path = fsspec.core.url_to_fs(path)
+    return str(filesystem.unstrip_protocol(root_path))
+
+
 def list_files(path: str) -> dict[str, str]:
     """{path relative to the folder: absolute path or URL} of every file under a local folder or an fsspec URL, sorted."""
     if "://" not in path or path.startswith("file://"):
