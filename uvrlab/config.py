@@ -68,6 +68,7 @@ class RunConfig(Section):
     seed: int = 0
     device: Annotated[Literal["cpu", "cuda", "auto"], Operational] = "cpu"
     workers: Annotated[Positive, Operational] = 2
+    executor: Annotated[Literal["local", "ray"], Operational] = "local"  # where `synthesize` maps over clips
 
 
 class LimitsConfig(Section):
@@ -155,6 +156,7 @@ class FiltersConfig(Section):
     text_boilerplate: float | None = 0.3
     text_generic: float | None = 0.7
     similarity: float | None = 0.2
+    unaided: float | None = 0.0
     embedder: str | None = None  # a backbone's name or a folder; without one similarity is not measured
 
     def digest_view(self) -> dict[str, Any]:
@@ -162,7 +164,9 @@ class FiltersConfig(Section):
         return super().digest_view() | {"embedder": Path(self.embedder).name if self.embedder else None}
 
 
-UVRD_PAIRS = {"T2T": 100, "T2I": 210, "T2V": 879, "TI2V": 89, "TV2V": 35, "I2V": 200, "V2V": 36}  # thousands, as published
+PairTask = Literal["T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V"]
+# Thousands of pairs, as published.
+UVRD: dict[PairTask, int] = {"T2T": 100, "T2I": 210, "T2V": 879, "TI2V": 89, "TV2V": 35, "I2V": 200, "V2V": 36}
 
 
 class SynthesizeConfig(Section):
@@ -171,9 +175,7 @@ class SynthesizeConfig(Section):
     reads = ("seed",)
     provider: Literal["world", "given"] = "world"
     pairs_per_clip: Positive = 4
-    tasks: dict[Literal["T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V"], Share] = Field(
-        default_factory=lambda: {task: n / sum(UVRD_PAIRS.values()) for task, n in UVRD_PAIRS.items()}  # type: ignore[misc]
-    )
+    tasks: dict[PairTask, Share] = Field(default_factory=lambda: {task: n / sum(UVRD.values()) for task, n in UVRD.items()})
     styles: dict[Literal["concise", "rich", "abstract", "keywords", "partial"], Share] = {
         "concise": 0.3,
         "rich": 0.2,

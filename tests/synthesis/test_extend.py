@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,19 +17,100 @@ from uvrlab.data.schema import STYLES, WORD_RANGES, to_arrow
 from uvrlab.data.world import Scene, attribute_combos
 from uvrlab.synthesis.captioners.given import Given
 from uvrlab.synthesis.captioners.world import World
-from uvrlab.synthesis.extend import Extension, extend, subclip
+from uvrlab.synthesis.drafts import subclip
+from uvrlab.synthesis.extend import Extension, extend
 from uvrlab.synthesis.plan import GIVEN, Cell
+from uvrlab.synthesis.view import ClipView
 
 OWN = SynthesizeConfig()
 ALL = {Cell("T2V", style): 1 for style in STYLES} | {Cell("I2V"): 2, Cell("V2V"): 2}
+COMPOSED = {Cell("TI2V"): 2, Cell("TV2V"): 2}
+SEVEN = ALL | COMPOSED | {Cell("T2T", "concise"): 1, Cell("T2I"): 2}
 
 
-def _world(clip: dict[str, Any], cells: dict[Cell, int] = ALL, seed: int = 0, own: SynthesizeConfig = OWN) -> Extension:
-    return extend(clip, cells, World(), own, seed)
+def _world(
+    clip: dict[str, Any],
+    cells: dict[Cell, int] = ALL,
+    seed: int = 0,
+    own: SynthesizeConfig = OWN,
+    near: Sequence[dict[str, Any]] = (),
+) -> Extension:
+    return extend(ClipView(clip, Path()), [ClipView(row, Path()) for row in near], cells, World(), own, seed)
 
 
 def _given(clip: dict[str, Any], cells: dict[Cell, int]) -> Extension:
-    return extend(clip, cells, Given(), OWN, 0)
+    return extend(ClipView(clip, Path()), [], cells, Given(), OWN, 0)
+
+
+def _family(world_clip: Callable[..., Any], number: int) -> list[dict[str, Any]]:
+    return [world_clip("train", 4 * number + i) for i in range(4)]
+
+
+def test_a_clip_with_siblings_gives_all_seven_tasks(world_clip: Callable[..., Any]) -> None:
+    clip, *near = _family(world_clip, 0)
+    made = _world(clip, SEVEN, near=near)
+    assert Counter(p["task"] for p in made.pairs) == {"T2T": 1, "T2I": 2, "T2V": 5, "TI2V": 2, "TV2V": 2, "I2V": 2, "V2V": 2}
+    for pair in made.pairs:
+        sides = [set(pair[side]["modalities"]) - {"audio"} for side in ("query", "target")]
+        letters = {"T": "text", "I": "image", "V": "video"}
+        assert sides == [{letters[letter] for letter in side} for side in pair["task"].split("2")]
+    assert {t["pair_id"] for t in made.traces} == {p["pair_id"] for p in made.pairs}
+    for table in ("pairs", "traces"):
+        to_arrow(table, getattr(made, table))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_composed_queries_refer_to_a_sibling_or_to_what_came_before(world_clip: Callable[..., Any], number: int) -> None:
+    clip, *near = _family(world_clip, number)
+    ids = {row["clip_id"] for row in near}
+    for pair in _world(clip, COMPOSED, near=near).pairs:
+        query, target = pair["query"], pair["target"]
+        low, high = WORD_RANGES[pair["style"]]
+        assert low <= len(query["text"].split()) <= high
+        if pair["style"] == "continuation":
+            assert query["clip_id"] == target["clip_id"] and query["end_s"] == target["start_s"]
+        else:
+            assert query["clip_id"] in ids and (target["start_s"], target["end_s"]) == (0.0, 4.0)
+        if pair["task"] == "TV2V":
+            assert 2.0 <= query["end_s"] - query["start_s"] <= 10.0
+            assert (query["start_s"] * 16) % 1 == 0 and (query["end_s"] * 16) % 1 == 0
+
+
+def test_two_captions_of_one_clip_differ_and_the_target_names_the_clip(world_clip: Callable[..., Any]) -> None:
+    for index in range(8):
+        (pair,) = _world(world_clip("train", index), {Cell("T2T", "rich"): 1}).pairs
+        assert pair["query"]["text"] != pair["target"]["text"]
+        assert pair["target"]["clip_id"] == f"world-train-{index:06d}" and pair["target"]["modalities"] == ["text"]
+
+
+def test_a_pair_to_which_nothing_leads_is_left_out_and_counted(world_clip: Callable[..., Any]) -> None:
+    made = _world(world_clip("train", 0), {Cell("TI2V"): 2})
+    assert not made.pairs and not made.rejects and made.unled == 2
+
+
+def test_a_long_reference_is_its_last_ten_seconds(real_clip: Callable[..., Any]) -> None:
+    class Follows(Given):
+        def strategies(self, reference: Any, item: Any, target: Any) -> tuple[str, ...]:
+            return ("continuation",)
+
+        def change(self, reference: Any, item: Any, target: Any, strategy: str, rng: Any) -> str:
+            return "The same dog then runs on."
+
+    first, later = real_clip("a", frames=1800), {**real_clip("b", start_s=60.0, frames=45), "parent_id": "a"}
+    made = extend(ClipView(later, Path()), [ClipView(first, Path())], {Cell("TV2V"): 1}, Follows(), OWN, 0)
+    query, target = made.pairs[0]["query"], made.pairs[0]["target"]
+    assert (query["clip_id"], query["start_s"], query["end_s"]) == ("a", 50.0, 60.0)
+    assert (target["clip_id"], target["start_s"]) == ("b", 60.0)
+
+
+def test_a_trace_in_a_loop_is_a_reject_and_its_pair_stays(world_clip: Callable[..., Any]) -> None:
+    class Looping(World):
+        def target_trace(self, view: Any, rng: Any, error_rate: float) -> Any:
+            return "and then the red ring spins " * 9, "A ring.", []
+
+    made = extend(ClipView(world_clip("train", 1), Path()), [], {Cell("I2V"): 1}, Looping(), OWN, 0)
+    assert [t["side"] for t in made.traces] == ["query"] and len(made.pairs) == 1
+    assert made.rejects[0]["reason"] == "trace:repetition" and made.rejects[0]["item"].endswith("/target")
 
 
 def test_every_cell_becomes_pairs_with_both_traces(world_clip: Callable[..., Any]) -> None:

@@ -6,7 +6,7 @@ order and fixed encodings, so equal rows give equal bytes. It is not a query lay
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -231,22 +231,35 @@ def table_files(path: Path) -> list[Path]:
 
 def read_arrow(table: str, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """One table from a file or a folder of shards, checked against its schema and version."""
-    schema, parts = _schema(table), []
+    parts = []
     for file in table_files(path):
-        found = pq.read_schema(file)
-        version = (found.metadata or {}).get(b"uvrlab.version", b"?").decode()
-        if version != str(SCHEMA_VERSION) or found.names != schema.names:
-            raise TableError(
-                f"{file}: found version {version} with columns {found.names}, expected {table} version {SCHEMA_VERSION} "
-                f"with {schema.names}; run the stage that wrote it again"
-            )
+        _check(table, file)
         parts.append(pq.read_table(file, columns=list(columns) if columns else None))
     return pa.concat_tables(parts)
+
+
+def _check(table: str, file: Path) -> None:
+    schema, found = _schema(table), pq.read_schema(file)
+    version = (found.metadata or {}).get(b"uvrlab.version", b"?").decode()
+    if version != str(SCHEMA_VERSION) or found.names != schema.names:
+        raise TableError(
+            f"{file}: found version {version} with columns {found.names}, expected {table} version {SCHEMA_VERSION} "
+            f"with {schema.names}; run the stage that wrote it again"
+        )
 
 
 def read_table(table: str, path: Path, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """`read_arrow` as plain dicts."""
     return read_arrow(table, path, columns).to_pylist()
+
+
+def iter_rows(table: str, path: Path, batch_rows: int = 1024) -> Iterator[dict[str, Any]]:
+    """The rows of `read_table` one after the other, with a batch in memory at a time."""
+    for file in table_files(path):
+        _check(table, file)
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_rows):
+                yield from batch.to_pylist()
 
 
 def item(

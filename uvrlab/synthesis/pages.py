@@ -1,83 +1,121 @@
-"""The report of `synthesize`: the mix as configured and as realised, word lengths by style, five real pairs of each task."""
+"""The report of `synthesize`: the mix as configured and as realised, what was kept, word lengths, five real pairs of each task."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from uvrlab.config import SynthesizeConfig
-from uvrlab.data.decode import decode_frames
 from uvrlab.data.media import MediaError
 from uvrlab.data.sampling import sample_times
-from uvrlab.data.schema import WORD_RANGES
+from uvrlab.data.schema import WORD_RANGES, iter_rows
 from uvrlab.report import Report, Strip
-from uvrlab.synthesis.extend import Extension, Row
-from uvrlab.synthesis.plan import GIVEN, Cell, mix
+from uvrlab.synthesis.filters.pages import section
+from uvrlab.synthesis.known import Known
+from uvrlab.synthesis.tally import EXAMPLES, Tally
+from uvrlab.synthesis.view import ClipView
 
-EXAMPLES, FRAMES = 5, 6
+Row = dict[str, Any]
+FRAMES, RATE_HZ = 6, 16000
+SIDES = ("query", "target")
 
 
-def page(made: Extension, clips: list[Row], source: Path, own: SynthesizeConfig, warnings: list[str]) -> Report:
-    """`source` is the clips run, whose media the example pairs show."""
-    known = {clip["clip_id"]: clip for clip in clips}
-    report = Report("UVRD", f"{len(made.pairs)} pairs from {len(clips)} clips by provider {own.provider}")
+def page(tally: Tally, known: Known, source: Path, filters: Path, own: SynthesizeConfig, warnings: list[str]) -> Report:
+    """`source` is the clips run, whose media the example pairs show; `filters` the table of that name."""
+    report = Report("UVRD", f"{tally.n_pairs} pairs from {known.n_clips} of {tally.n_clips} clips by provider {own.provider}")
     for warning in warnings:
         report.warning(warning)
-    report.section("Mix", "Shares as configured and as realised; they differ where clips lack words or repeat a text.")
-    report.table(_mix_rows(made, own), units={"configured": "%", "realised": "%", "pairs": "pairs"})
-    for style, lengths in _lengths(made).items():
+    report.section("Mix", "Shares as configured and as realised; they differ where clips lack words, a reference or a new text.")
+    report.table(_by_task(tally, own), units={"configured": "%", "realised": "%", "pairs": "pairs"})
+    report.table(_by_style(tally), units={"of its task": "%", "pairs": "pairs"})
+    for style, lengths in sorted(tally.lengths.items()):
         low, high = WORD_RANGES.get(style, (None, None))
         promise = f"{low}-{high} words promised" if low else "no range promised"
-        report.histogram(lengths, "words", bins=20, caption=f"Words a caption, {style} ({promise}, n = {len(lengths)})")
-    for task in sorted({pair["task"] for pair in made.pairs}):
+        words = np.repeat(list(lengths), list(lengths.values()))
+        report.histogram(words, "words", bins=20, caption=f"Words a query, {style} ({promise}, n = {len(words)})")
+    clips = _clips(tally, source)
+    for task, pairs in sorted(tally.examples.items()):
         report.section(task, f"The first {EXAMPLES} pairs.")
-        for pair in [p for p in made.pairs if p["task"] == task][:EXAMPLES]:
-            _show(report, pair, known, source, made)
-    if made.rejects:
-        reasons = Counter(reject["reason"] for reject in made.rejects)
-        report.section("Rejects", ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common()))
-        report.table(made.rejects, limit=20)
+        for pair in pairs:
+            _show(report, pair, clips, tally)
+    if own.filters.enabled:
+        section(report, iter_rows("filters", filters), own.filters)
+    _rejects(report, tally)
     return report
 
 
-def _mix_rows(made: Extension, own: SynthesizeConfig) -> list[dict[str, Any]]:
-    styles = {GIVEN: 1.0} if own.provider == "given" else own.styles
-    shares = {str(cell): share for cell, share in mix(own.tasks, styles).items()}
-    found = Counter(str(Cell(pair["task"], pair["style"])) for pair in made.pairs)
-    total = found.total()
+def _by_task(tally: Tally, own: SynthesizeConfig) -> list[dict[str, Any]]:
+    found = {task: sum(n for (t, _), n in tally.cells.items() if t == task) for task in own.tasks}
     return [
-        {"pair": name, "configured": 100 * shares.get(name, 0.0), "realised": 100 * found[name] / total, "pairs": found[name]}
-        for name in sorted(shares.keys() | found.keys())
+        {"task": task, "configured": 100 * share, "realised": 100 * found[task] / tally.n_pairs, "pairs": found[task]}
+        for task, share in own.tasks.items()
     ]
 
 
-def _lengths(made: Extension) -> dict[str, list[float]]:
-    lengths: dict[str, list[float]] = {}
-    for pair in made.pairs:
-        if pair["query"]["text"]:
-            lengths.setdefault(pair["style"], []).append(len(pair["query"]["text"].split()))
-    return dict(sorted(lengths.items()))
+def _by_style(tally: Tally) -> list[dict[str, Any]]:
+    """Caption styles, kinds of frame captions, strategies of changes."""
+    totals: dict[str, int] = {}
+    for (task, _), n in tally.cells.items():
+        totals[task] = totals.get(task, 0) + n
+    return [
+        {"task": task, "style": style, "of its task": 100 * n / totals[task], "pairs": n}
+        for (task, style), n in sorted(tally.cells.items())
+        if style
+    ]
 
 
-def _show(report: Report, pair: Row, known: dict[str, Row], source: Path, made: Extension) -> None:
-    clip = known[pair["target"]["clip_id"]]
-    strips = [] if pair["query"]["text"] else _strip(pair["query"], clip, source, f"query of {pair['pair_id']}")
-    strips += _strip(pair["target"], clip, source, f"target {clip['clip_id']} ({'+'.join(pair['target']['modalities'])})")
-    if pair["query"]["text"]:
-        report.text(f"{pair['style']}: {pair['query']['text']}")
-    report.frames(strips)
-    thoughts = [t for t in made.traces if t["pair_id"] == pair["pair_id"]]
-    if thoughts:
+def _clips(tally: Tally, source: Path) -> dict[str, ClipView]:
+    """The clips that the examples show."""
+    pairs = [pair for shown in tally.examples.values() for pair in shown]
+    wanted = {pair[side]["clip_id"] for pair in pairs for side in SIDES} - {None}
+    rows = (row for row in iter_rows("clips", source / "clips") if row["clip_id"] in wanted)
+    return {row["clip_id"]: ClipView(row, source) for row in rows}
+
+
+def _show(report: Report, pair: Row, clips: Mapping[str, ClipView], tally: Tally) -> None:
+    """Both sides: text, frames, sound; then what an annotator thought of each."""
+    report.text(f"{pair['pair_id']}{', ' + pair['style'] if pair['style'] else ''}")
+    for side in SIDES:
+        if pair[side]["text"]:
+            report.text(f"{side}: {pair[side]['text']}")
+    strips = [strip for side in SIDES for strip in _strip(pair[side], clips, side)]
+    if strips:
+        report.frames(strips)
+    for side in SIDES:
+        _sound(report, pair[side], clips, side)
+    if thoughts := tally.thoughts.get(pair["pair_id"]):
         report.details("traces", "\n\n".join(f"{t['side']}: {t['think']}\n-> {t['answer']}" for t in thoughts))
 
 
-def _strip(item: Row, clip: Row, source: Path, caption: str) -> list[Strip]:
-    """Frames of an item; none where its media cannot be read here (a report never fails a stage)."""
+def _strip(item: Row, clips: Mapping[str, ClipView], side: str) -> list[Strip]:
+    """Frames of an item; none where it has none, or its media cannot be read here (a report never fails a stage)."""
+    if not {"image", "video"} & set(item["modalities"]):
+        return []
     start, end = item["start_s"], item["end_s"]
     times = [start] if start == end else sample_times(end, FRAMES, start, end)
     try:
-        frames = decode_frames(clip["uri"], times, max_height=120, base=source)
-    except MediaError:
+        frames = clips[item["clip_id"]].frames(times, 120)
+    except (MediaError, OSError):
         return []
-    return [Strip(frames, caption, times)]
+    return [Strip(frames, f"{side}: {'+'.join(item['modalities'])} of {item['clip_id']}", times)]
+
+
+def _sound(report: Report, item: Row, clips: Mapping[str, ClipView], side: str) -> None:
+    if "audio" not in item["modalities"]:
+        return
+    try:
+        wave = clips[item["clip_id"]].wave(RATE_HZ, item["start_s"], item["end_s"])
+    except (MediaError, OSError):
+        return
+    if wave is not None:
+        report.waveform(wave, RATE_HZ, caption=f"{side}: sound of {item['clip_id']}")
+
+
+def _rejects(report: Report, tally: Tally) -> None:
+    reasons = tally.faults + tally.decisions
+    if reasons:
+        report.section("Rejects", ", ".join(f"{n} x {reason}" for reason, n in reasons.most_common()))
+        report.table(tally.rejects, caption=f"The first {len(tally.rejects)} of {tally.rows['rejects']}")

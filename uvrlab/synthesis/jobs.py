@@ -1,0 +1,86 @@
+"""What a worker does with one clip: `survey` it (can it be used, and for which tasks), then `make` its rows.
+
+A job and its result are plain JSON values, so that a process pool and Ray run the very same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from uvrlab.config import SynthesizeConfig
+from uvrlab.data.world import stable_rng
+from uvrlab.synthesis.captioners import Captioner, ProviderError, captioner
+from uvrlab.synthesis.drafts import Subject, leads
+from uvrlab.synthesis.extend import Extension, Row, extend
+from uvrlab.synthesis.filters import measure_clip, measure_text
+from uvrlab.synthesis.plan import Cell
+from uvrlab.synthesis.view import ClipView
+
+Job = dict[str, Any]
+COMPOSED = ("TI2V", "TV2V")  # need a reference that leads to the clip
+
+
+def job(clip: Row, references: Sequence[Row], cells: Mapping[Cell, int], own: SynthesizeConfig, seed: int, base: Path) -> Job:
+    """All that a worker needs to know."""
+    wanted = [[cell.task, cell.style, n] for cell, n in cells.items()]
+    return {
+        "clip": clip,
+        "references": list(references),
+        "cells": wanted,
+        "own": own.model_dump_json(),
+        "seed": seed,
+        "base": str(base.resolve()),
+    }
+
+
+def name(job: Job) -> str:
+    return str(job["clip"]["clip_id"])
+
+
+def survey(job: Job) -> dict[str, Any]:
+    """`filters` rows of the clip, `tasks` that it can be the target of, its caption `styles`, and `reject` where it has no words.
+
+    Raises MediaError where the clip does not decode.
+    """
+    own, provider = _context(job["own"])
+    subject = _subject(job, own, provider)
+    found: dict[str, Any] = {"filters": measure_clip(subject.view, own.filters) if own.filters.enabled else []}
+    try:
+        provider.check(subject.view)
+        found["tasks"] = _tasks(subject, job["seed"])
+        found["styles"] = dict(provider.styles(subject.view, own.styles))
+    except ProviderError as error:
+        found["reject"] = {"item": name(job), "reason": "no words", "detail": str(error)}
+    return found
+
+
+def _tasks(subject: Subject, seed: int) -> list[str]:
+    """What the captioner writes for this clip; a composed task counts where a reference leads to the clip."""
+    rng = stable_rng(seed, "survey", subject.view.row["clip_id"])
+    able = subject.provider.tasks(subject.view)
+    return sorted(task for task in able if task not in COMPOSED or next(leads(subject, task, rng), None) is not None)
+
+
+def make(job: Job) -> dict[str, Any]:
+    """The clip's `Extension` as a dict, with the text filters of its pairs as `filters`."""
+    own, provider = _context(job["own"])
+    subject = _subject(job, own, provider)
+    cells = {Cell(task, style): n for task, style, n in job["cells"]}
+    made: Extension = extend(subject.view, subject.references, cells, provider, own, job["seed"])
+    texts = [row for pair in made.pairs for row in measure_text(pair, own.filters)] if own.filters.enabled else []
+    return {**asdict(made), "filters": texts}
+
+
+def _subject(job: Job, own: SynthesizeConfig, provider: Captioner) -> Subject:
+    base = Path(job["base"])
+    return Subject(ClipView(job["clip"], base), [ClipView(row, base) for row in job["references"]], provider, own)
+
+
+@lru_cache(maxsize=4)
+def _context(own: str) -> tuple[SynthesizeConfig, Captioner]:
+    config = SynthesizeConfig.model_validate_json(own)
+    return config, captioner(config)
