@@ -198,11 +198,18 @@ class SynthesizeConfig(Section):
 
 
 class ValidateConfig(Section):
+    """What shuts the gate. The thresholds are ours, set from what the world and 74 real clips show without a fault."""
+
     reads = ()
     max_reject_fraction: Share = 0.2
     min_pairs: Positive = 1
     word_ranges: bool = True
-    allow_leakage: Count = 0
+    mix_tolerance: Share = 0.1  # of each task's share
+    allow_leakage: Count = 0  # judged clips, of each kind
+    near_duplicate_bits: float | None = 6.0  # of 64 a frame; None decodes nothing
+    max_caption_overlap: Share = 0.02  # of the judged texts
+    drift_alpha: Share = 0.01  # false alarms of all drift tests together; 0 never fires
+    max_column_drift: float = 0.1  # in pooled spreads, or as Jensen-Shannon distance
 
 
 class LoraConfig(Section):

@@ -75,9 +75,16 @@ STAGES: dict[str, Stage] = {
         Stage(
             "validate",
             "uvrlab.validation.run:run",
-            {"clips": CLIPS, "uvrd": UVRD, "benchmark": Input("benchmark"), "reference": Input("uvrd", optional=True)},
+            {
+                "clips": CLIPS,
+                "uvrd": UVRD,
+                "benchmark": Input("benchmark"),
+                "reference": Input("uvrd", optional=True),
+                "reference_clips": Input("clips", optional=True),
+                "embedder": Input("model", optional=True),
+            },
             ("checks",),
-            (*_CORE, "data/world", "validation"),
+            (*_MODEL, "validation"),
         ),
         Stage(
             "sft",

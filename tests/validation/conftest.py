@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from uvrlab import runs
 from uvrlab.config import Config
 from uvrlab.data import schema
 from uvrlab.data.world import sample_scene, to_clip_row
@@ -59,7 +60,10 @@ def sound_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     schema.write_table("clips", rows, root / "in" / "clips")
     write_benchmark([r for r in rows if r["split"] == "test"], root / "in" / "benchmark")
     (root / "uvrd").mkdir()
-    run(Config().for_stage("synthesize"), {"clips": root / "in"}, root / "uvrd")
+    config = Config(run={"workers": 1}, synthesize={"filters": {"enabled": False}})
+    with pytest.MonkeyPatch.context() as patch, runs.working("synthesize"):
+        patch.setenv("UVR_WORK", str(root / "work"))
+        run(config.for_stage("synthesize"), {"clips": root / "in"}, root / "uvrd")
     return root
 
 

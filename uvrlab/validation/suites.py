@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from uvrlab.config import ValidateConfig
-from uvrlab.data.schema import NEEDS, SPLITS, STYLES
+from uvrlab.data.schema import NEEDS, SPLITS
+from uvrlab.validation.frames import TASKS, WORD_RANGES
 
 SAMPLE_ROWS = 10
 
@@ -81,7 +82,7 @@ def rows(low: int) -> Check:
 
 
 IDS = {"traces": "pair_id", "questions": "question_id", "corpus": "candidate_id", "queries": "query_id", "rejects": "stage"}
-IDS |= {"clips": "clip_id", "benchmark_clips": "clip_id", "pairs": "pair_id"}
+IDS |= {"clips": "clip_id", "benchmark_clips": "clip_id", "pairs": "pair_id", "filters": "clip_id", "mix": "task"}
 
 CLIPS = (
     unique("clip_id"),
@@ -95,6 +96,7 @@ CLIPS = (
     between("height", 1, 16384),
     claim("span_is_forward", "0 <= start_s < end_s"),
     claim("audible_has_sound", "an audible clip has a track and a measured loudness"),
+    claim("audible_is_loud", "audible agrees with the measured loudness"),
     claim("caption_is_not_blank", "a caption is not blank"),
 )
 
@@ -116,13 +118,14 @@ def checks(own: ValidateConfig) -> dict[str, tuple[Check, ...]]:
         "pairs": (
             rows(own.min_pairs),
             unique("pair_id"),
-            one_of("task", ("T2V", "I2V", "V2V")),
-            one_of("style", (*STYLES, "given", "")),
+            one_of("task", TASKS),
+            one_of("style", (*WORD_RANGES, "given", "")),
             one_of("split", ("train", "val", "rl")),
             *items("query"),
             *items("target"),
-            claim("modalities_fit_task", "the query has the modalities of its task"),
-            claim("split_is_the_clips", "a pair is in its clip's split"),
+            claim("query_fits_task", "the query has the modalities of its task"),
+            claim("target_fits_task", "the target has the modalities of its task"),
+            claim("split_is_the_clips", "a pair is in the split of its clips"),
             claim("is_no_duplicate", "no pair says the same twice"),
             *words,
         ),
@@ -154,16 +157,24 @@ def checks(own: ValidateConfig) -> dict[str, tuple[Check, ...]]:
             claim("pool_are_candidates", "the pool's ids are candidates of the dataset"),
         ),
         "rejects": (between("share", 0, own.max_reject_fraction),),
+        "mix": (between("apart", 0, own.mix_tolerance),),
+        "filters": (
+            filled("filter"),
+            one_of("verdict", ("keep", "drop", "not judged")),
+            claim("clip_is_known", "the judged clip is in the clips table"),
+            claim("drop_has_its_reason", "what is dropped has a score and a threshold"),
+            claim("drop_is_gone", "what is dropped is in no pair"),
+        ),
     }
 
 
 def judge(frames: dict[str, pd.DataFrame], wanted: dict[str, tuple[Check, ...]], rendered: Path | None = None) -> list[Verdict]:
-    """Run every suite; with `rendered`, build the data docs site there, offline. A check that cannot run is a failed check."""
+    """Run the suite of every frame; with `rendered`, build the data docs there, offline. A check that cannot run is failed."""
     gx = _library()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source, verdicts = context.data_sources.add_pandas("tables"), []
-    for table, expected in wanted.items():
+    for table, expected in ((name, wanted[name]) for name in frames):
         batch = source.add_dataframe_asset(table).add_batch_definition_whole_dataframe("all")
         suite = context.suites.add(gx.ExpectationSuite(table, expectations=[_expectation(check) for check in expected]))
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=table, data=batch, suite=suite))
