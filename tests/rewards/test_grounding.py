@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import Counter
 from typing import get_args
 
@@ -178,6 +179,26 @@ def test_any_string_parses_or_is_a_fault_with_a_reason_and_strict_implies_publis
     assert edges[0] >= 0
     assert edges[-1] <= (duration_s or math.inf)
     assert first_answer(text) == response.answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<time>" * 5000,
+        f"<time>{'1' * 20_000}-{'2' * 20_000}<caption>",
+        "<thinking></thinking><answer>" * 2000,
+        pair("1-2").removesuffix("</caption>") * 2000,
+        "</thinking>" + " " * 20_000,
+        "<answer>" * 5000,
+    ],
+    ids=["times", "digits", "turns", "pairs", "spaces", "answers"],
+)
+def test_a_rambling_rollout_is_judged_at_once(text: str) -> None:
+    """Patterns that backtrack would need minutes for these."""
+    start = time.perf_counter()
+    assert format_reward(text) == format_reward(text, rules="published") == 0.0
+    assert first_answer(text) is None
+    assert time.perf_counter() - start < 2
 
 
 def test_the_responses_of_the_world_are_strict() -> None:

@@ -35,6 +35,9 @@ ROUNDING_S = 0.05  # times have one decimal: the end of a clip may be rounded up
 
 _TAG = re.compile(r"(</?(?:time|caption|thinking|answer)>)")
 _TIMES = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*-\s*([0-9]+(?:\.[0-9]+)?)\s*")
+_TIME, _CAPTION = re.compile("<time>"), re.compile("<caption>")
+_TIMED = re.compile(r"<time>\s*\d+(?:\.\d*)?\s*-\s*\d+(?:\.\d*)?\s*</time>\s*<caption>")  # a point without digits is let pass
+_TURN = re.compile(r"</thinking>\s*<answer>")
 _PAIR = ["<time>", "</time>", "<caption>", "</caption>"]
 _CLOSE = ["<thinking>", "</thinking>", "<answer>", "</answer>"]
 
@@ -99,17 +102,24 @@ def format_reward(text: str, *, rules: Rules = "strict", duration_s: float | Non
 
 def first_answer(text: str) -> str | None:
     """What stands in the first `<answer>` of any text, as the released code reads it; None if there is none."""
-    found = re.search(r"<answer>(.*?)</answer>", text, re.DOTALL)
-    return found[1].strip() if found else None
+    inside, closed, _ = text.partition("<answer>")[2].partition("</answer>")
+    return inside.strip() if closed else None
 
 
 def _published(text: str) -> float:
-    number = r"\s*\d+\.?\d*\s*"
-    times, captions = r"<time>.*?</time>", r"<caption>.*?</caption>"
-    pairs = rf"<time>{number}-{number}</time>\s*{captions}"
-    n_pairs, n_times, n_captions = (len(re.findall(form, text, re.DOTALL)) for form in (pairs, times, captions))
-    reasoned = re.search(r"<thinking>.*?</thinking>\s*<answer>.*?</answer>", text, re.DOTALL)
-    return float(1 <= n_pairs == n_times == n_captions and reasoned is not None)
+    n_pairs = _count(_TIMED, "</caption>", text)
+    n_times, n_captions = _count(_TIME, "</time>", text), _count(_CAPTION, "</caption>", text)
+    _, _, thinking = text.partition("<thinking>")
+    turn = _TURN.search(thinking)
+    return float(1 <= n_pairs == n_times == n_captions and turn is not None and "</answer>" in thinking[turn.end() :])
+
+
+def _count(opening: re.Pattern[str], closing: str, text: str) -> int:
+    """How many times `opening`, anything, `closing` stands in `text`, without overlap; in linear time, as rollouts may ramble."""
+    n = end = 0
+    while (match := opening.search(text, end)) and (at := text.find(closing, match.end())) >= 0:
+        n, end = n + 1, at + len(closing)
+    return n
 
 
 def _parts(text: str) -> list[str]:
