@@ -69,7 +69,7 @@ STAGES: dict[str, Stage] = {
             "uvrlab.synthesis.run:run",
             {"clips": CLIPS},
             ("uvrd",),
-            (*_CORE, *_MEDIA, "synthesis"),
+            (*_MODEL, "synthesis"),
             Resources(cpu=8),
         ),
         Stage(
