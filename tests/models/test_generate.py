@@ -6,11 +6,11 @@ import torch
 
 from uvrlab.data.collate import Collator
 from uvrlab.data.items import DecodedItem
-from uvrlab.models import towers
+from uvrlab.models import generate, towers
 from uvrlab.models.attention import install
 from uvrlab.models.backbones import backbone
 from uvrlab.models.build import build_tiny
-from uvrlab.models.generate import banned_ids, think
+from uvrlab.models.generate import banned_ids, draw, sample, think
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,36 @@ def _grown(batch, ids):
         attention_mask=torch.cat([batch.attention_mask, torch.ones_like(more)], dim=1),
         position_ids=torch.cat([batch.position_ids, start + torch.arange(1, len(ids) + 1)], dim=2),
     )
+
+
+def test_what_is_sampled_for_a_row_depends_on_its_seed_alone(parts):
+    model, spec, tokenizer = parts
+    collate = Collator(spec, tokenizer, model.config, padding_side="left")
+    both = items(np.random.default_rng(0))
+    together = sample(model, spec, collate.text, collate(both, cut=False), [5, 6], 3, max_new_tokens=5)
+    for item, seed, rollouts in zip(both, (5, 6), together, strict=True):
+        (alone,) = sample(model, spec, collate.text, collate([item], cut=False), [seed], 3, max_new_tokens=5)
+        assert [t.ids for t in alone] == [t.ids for t in rollouts]
+        assert len({tuple(t.ids) for t in rollouts}) > 1
+
+
+def test_draws_follow_the_distribution_and_never_a_banned_token():
+    logits = torch.tensor([[0.0, float("-inf"), float(np.log(3.0))]])
+    drawn = draw(logits.expand(4000, 3), torch.linspace(0, 1, 4001, dtype=torch.float64)[:-1])
+    assert torch.bincount(drawn, minlength=3).tolist() == [1000, 0, 3000]
+
+
+def test_an_emitted_read_out_is_the_state_behind_the_last_one(parts, monkeypatch):
+    """The completion is forced to `<gen_emb> a <gen_emb>`: its vector is the hidden state of a plain pass over all of it."""
+    model, spec, tokenizer = parts
+    collate = Collator(spec, tokenizer, model.config, padding_side="left")
+    batch = collate(items(np.random.default_rng(0))[:1], cut=False)
+    gen, stop = collate.text.id("<gen_emb>"), collate.text.id(spec.tokens.turn_end)
+    script = [gen, *collate.text.plain("a"), gen, stop]
+    monkeypatch.setattr(generate, "draw", lambda logits, _: torch.full((len(logits),), script.pop(0)))
+    wanted = list(script)
+    ((thought,),) = sample(model, spec, collate.text, batch, [0], 1)
+    assert thought.ids == wanted and thought.ended
+    with torch.no_grad():
+        plain = towers.forward(model, _grown(batch, wanted[:-1]))[0, -1]
+    np.testing.assert_allclose(thought.vector, torch.nn.functional.normalize(plain, dim=-1).numpy(), atol=1e-5)

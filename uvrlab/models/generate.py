@@ -1,12 +1,14 @@
-"""Greedy thoughts: think, answer, and the state at <gen_emb>, with one prefill a batch and a cache.
+"""Thoughts: think, answer, and the state at <gen_emb>, greedy or sampled, with one prefill a prompt that its completions share.
 
 Tokens that stand for media, delimit it, or read the disc vector are never emitted: a young policy does so, and the next forward
-pass then fails. The read-out is taken from the completion alone; a row that never emits <gen_emb> has none.
+pass then fails. Probabilities are those of the remaining tokens. The read-out is taken from the completion alone, at its last
+<gen_emb>; a row that never emits one has none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,20 @@ from uvrlab.data.prompts import TextEncoder
 from uvrlab.data.spec import DISC_TOKEN, GEN_TOKEN, Backbone
 from uvrlab.models import towers
 
+Choose = Callable[[Any, Any, int], Any]  # logits (rows, vocabulary), their row numbers, step -> token ids (rows,)
+
 
 @dataclass(frozen=True)
 class Thought:
-    """One completion: its token ids, whether it ended by itself, and the unit gen vector (D,) or None without <gen_emb>."""
+    """One completion: its token ids, whether it ended by itself, and the unit gen vector (D,) or None without <gen_emb>.
+
+    `logps` are the log-probabilities of its tokens among those that may be emitted, at the temperature of sampling.
+    """
 
     ids: list[int]
     ended: bool
     vector: np.ndarray | None
+    logps: list[float] = field(default_factory=list)
 
 
 def banned_ids(spec: Backbone, text: TextEncoder) -> list[int]:
@@ -37,41 +45,111 @@ def think(model: Any, spec: Backbone, text: TextEncoder, batch: Batch, max_new_t
 
     A row goes on until its turn end or `max_new_tokens`. Raises ValueError for a right-padded batch.
     """
+    return _decode(model, spec, text, batch, 1, lambda logits, _rows, _t: logits.argmax(-1), max_new_tokens, 1.0)
+
+
+def sample(
+    model: Any,
+    spec: Backbone,
+    text: TextEncoder,
+    batch: Batch,
+    seeds: Sequence[int],
+    samples: int,
+    *,
+    temperature: float = 1.0,
+    max_new_tokens: int = 96,
+) -> list[list[Thought]]:
+    """`samples` completions of every row of a left-padded batch; the row is prefilled once and its cache repeated.
+
+    `seeds` holds one seed a row: what is drawn for a row depends on its seed alone, not on its neighbours.
+    """
+    if len(seeds) != len(batch.input_ids) or samples < 1 or temperature <= 0:
+        raise ValueError(
+            f"found {len(seeds)} seeds for {len(batch.input_ids)} rows, {samples} samples, temperature {temperature}; "
+            "expected a seed a row, at least one sample, temperature above 0"
+        )
+    draws = uniforms(seeds, samples, max_new_tokens).to(batch.input_ids.device)
+    found = _decode(
+        model, spec, text, batch, samples, lambda logits, rows, t: draw(logits, draws[rows, t]), max_new_tokens, temperature
+    )
+    return [found[i : i + samples] for i in range(0, len(found), samples)]
+
+
+def uniforms(seeds: Sequence[int], samples: int, steps: int) -> Any:
+    """(rows * samples, steps) float64 numbers in [0, 1), those of a row from its own seed."""
     import torch
+
+    rows = [torch.rand(samples, steps, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.cat(rows)
+
+
+def draw(logits: Any, uniform: Any) -> Any:
+    """Token ids (rows,) of softmax(logits) by inverse distribution function: one uniform number a row, no zero probability."""
+    import torch
+
+    total = logits.double().softmax(-1).cumsum(-1)
+    return torch.searchsorted(total, (uniform * total[:, -1])[:, None], right=True)[:, 0]
+
+
+def _decode(
+    model: Any,
+    spec: Backbone,
+    text: TextEncoder,
+    batch: Batch,
+    copies: int,
+    choose: Choose,
+    max_new_tokens: int,
+    temperature: float,
+) -> list[Thought]:
+    """Prefill once, then a token a step for `copies` completions of every row; those that ended leave when they are the most."""
+    import torch
+    import torch.nn.functional as F
 
     if batch.padding_side != "left":
         raise ValueError("found a right-padded batch, expected left padding: completions must follow the prompt directly")
     stop, gen = text.id(spec.tokens.turn_end), text.id(GEN_TOKEN)
     banned = torch.tensor(banned_ids(spec, text), device=batch.input_ids.device)
-    rows, found = len(batch.input_ids), [_Row() for _ in batch.input_ids]
+    found = [_Row() for _ in range(len(batch.input_ids) * copies)]
     with torch.inference_mode():
         hidden, cache = towers.prefill(model, batch)
-        mask, position = batch.attention_mask, batch.position_ids[:, :, -1:]
-        state = hidden[:, -1]
-        for _ in range(max_new_tokens):
-            logits = towers.head(model, state).float()
+        cache.batch_repeat_interleave(copies)
+        state = hidden[:, -1].repeat_interleave(copies, 0)
+        mask = batch.attention_mask.repeat_interleave(copies, 0)
+        position = batch.position_ids[:, :, -1:].repeat_interleave(copies, 1)
+        rows = torch.arange(len(found), device=state.device)
+        for t in range(max_new_tokens):
+            logits = towers.head(model, state).float() / temperature
             logits[:, banned] = float("-inf")
-            token = logits.argmax(-1)
-            for row, emitted in zip(found, token.tolist(), strict=True):
-                row.take(emitted, stop)
-            if all(row.ended for row in found):
+            token = choose(logits, rows, t)
+            logp = F.log_softmax(logits, -1).gather(1, token[:, None])[:, 0]
+            for row, emitted, value in zip(rows.tolist(), token.tolist(), logp.tolist(), strict=True):
+                found[row].take(emitted, value, stop)
+            live = torch.tensor([not found[row].ended for row in rows.tolist()], device=rows.device)
+            if not live.any():
                 break
-            mask = torch.cat([mask, mask.new_ones(rows, 1)], dim=1)
+            if 2 * int(live.sum()) <= len(live):
+                rows, token, mask, position = rows[live], token[live], mask[live], position[:, live]
+                cache.batch_select_indices(live.nonzero()[:, 0])
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             position = position + 1
             state = towers.step(model, token, mask, position, cache)
-            for row, emitted, vector in zip(found, token.tolist(), state, strict=True):
-                if emitted == gen and not row.ended:
-                    row.vector = torch.nn.functional.normalize(vector.float(), dim=-1).cpu().numpy()
-    return [Thought(row.ids, row.ended, row.vector) for row in found]
+            at = (token == gen).nonzero()[:, 0].tolist()
+            for place in at:
+                row = found[int(rows[place])]
+                if not row.ended:
+                    row.vector = F.normalize(state[place].float(), dim=-1).cpu().numpy()
+    return [Thought(row.ids, row.ended, row.vector, row.logps) for row in found]
 
 
 class _Row:
     def __init__(self) -> None:
         self.ids: list[int] = []
+        self.logps: list[float] = []
         self.ended = False
         self.vector: np.ndarray | None = None
 
-    def take(self, token: int, stop: int) -> None:
+    def take(self, token: int, logp: float, stop: int) -> None:
         if not self.ended:
             self.ids.append(token)
+            self.logps.append(logp)
             self.ended = token == stop
