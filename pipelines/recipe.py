@@ -17,7 +17,8 @@ def absolute_recipe(path: Path, overrides: Sequence[str] = ()) -> Config:
     source = config.ingest.source
     at = {name: value for name in ("path", "captions") if (value := getattr(source, name))}
     moved = _with(source, **{name: _absolute(value) for name, value in at.items() if name == "path" or Path(value).exists()})
-    registry = _with(config.register_, registry_dir=Path(_absolute(str(config.register_.registry_dir))))
+    files = {name: getattr(config.register_, name) for name in ("registry_dir", "policy", "public_key")}
+    registry = _with(config.register_, **{name: Path(_absolute(str(path))) for name, path in files.items() if path})
     return _with(config, ingest=_with(config.ingest, source=moved), register_=registry)
 
 

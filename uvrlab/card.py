@@ -6,6 +6,7 @@ Everything in it is read from manifests and results of the registered runs; noth
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from uvrlab.data.summary import DATA
 from uvrlab.evaluation.results import Results, Score
 from uvrlab.runs import Manifest, RunDir
 
+STANDING = "<!-- from here on this card follows promotions.jsonl -->\n"
 TAGS = ["video-retrieval", "multimodal-embedding", "text-to-video", "uvrlab"]
 LIMITS = (
     "Scores on the procedural world show that a method works and how large its effect is; they say nothing about real video.",
@@ -26,6 +28,21 @@ LIMITS = (
 def write_card(path: Path, *, name: str, model: RunDir, results: RunDir, summary: Results) -> None:
     """Write the card as markdown with a hub-style YAML head."""
     path.write_text(render(name=name, model=model, results=results, summary=summary))
+
+
+def standing(events: Sequence[Mapping[str, Any]]) -> str:
+    """The card's last section: every decision on this version. It follows from the log and is rewritten with it."""
+    if not events:
+        return ""
+    said = {"promote": "promoted", "block": "not promoted", "override": "**promoted against the gate**", "rollback": "rollback"}
+    columns = ("when", "who", "action", "verdict", "reason", "verdict_digest")
+    rows = [[said.get(cell, cell) for cell in (str(event[c] or "") for c in columns)] for event in events]
+    return f"{STANDING}\n## Promotion\n\n" + _table(["when", "who", "decision", "verdict", "reason", "digest of the verdict"], rows)
+
+
+def fixed_part(text: str) -> str:
+    """A card without its section on promotion: what was written when the version was registered."""
+    return text.partition(STANDING)[0]
 
 
 def render(*, name: str, model: RunDir, results: RunDir, summary: Results) -> str:

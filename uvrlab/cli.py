@@ -168,6 +168,33 @@ def _sign(args: argparse.Namespace) -> None:
     print(f"{signing.sign(args.run, private)} by key {signing.fingerprint(signing.public_key(private))}")
 
 
+def _promote(args: argparse.Namespace) -> int:
+    from uvrlab.gate import Verdict, load_policy
+    from uvrlab.gate.show import verdict_text
+    from uvrlab.release import find_version, propose
+
+    version = find_version(args.registry, args.entry).name
+    told = propose(
+        args.registry,
+        version,
+        load_policy(args.policy),
+        incumbent_results=args.incumbent,
+        checks=args.checks,
+        override=args.override,
+    )
+    print(verdict_text(Verdict.model_validate(told)))
+    if told["exit_code"] and args.override:
+        print(f"{version[:12]} was promoted against the gate: {args.override}")
+    return 0 if args.override else int(told["exit_code"])
+
+
+def _rollback(args: argparse.Namespace) -> None:
+    from uvrlab.release import rollback
+
+    event = rollback(args.registry, args.reason)
+    print(f"production is {event['version'][:12]} again, instead of {event['production'][:12]}")
+
+
 def _print_report(report: StageReport, out: Path) -> None:
     numbers = "  ".join(_show(name, metric) for name, metric in report.metrics.items())
     print(f"{report.stage:<12} {report.digest[:12]}  {report.cost.get('seconds', 0):.1f} s  {numbers}")
@@ -240,6 +267,16 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--config", type=Path, required=True)
     study.add_argument("--out", type=Path, default=Path("runs/study"))
     study.add_argument("--max-minutes", type=float)
+    promote = command("promote", _promote, "gate a registered version against production and promote it; exit status as of gate")
+    promote.add_argument("entry", metavar="VERSION", help="its digest, or the start of it")
+    promote.add_argument("--incumbent", type=Path, metavar="RESULTS", help="fresh results of the model in production")
+    promote.add_argument("--policy", type=Path)
+    promote.add_argument("--checks", type=Path, metavar="DIR")
+    promote.add_argument("--override", default="", metavar="REASON", help="promote whatever the gate says; the model card tells")
+    rollback = command("rollback", _rollback, "put the version before the current one back into production")
+    rollback.add_argument("--reason", default="")
+    for sub in (promote, rollback):
+        sub.add_argument("--registry", type=Path, default=Path("registry/uvr"), metavar="REGISTRY/NAME")
     sign = command("sign", _sign, "sign a model run, by default with this machine's key")
     sign.add_argument("run", type=Path)
     sign.add_argument("--key", type=Path, metavar="PRIVATE_KEY", help="PEM file of an elliptic curve key")

@@ -244,9 +244,13 @@ class EvaluateConfig(Section):
 
 
 class RegisterConfig(Section):
+    """What is promoted follows the policy, whose digest stands in the verdict; None is the built-in one (configs/gate.yaml)."""
+
     reads = ()
     registry_dir: Annotated[Path, Operational] = Path("registry")
     name: str = "uvr"
+    policy: Annotated[Path | None, Operational] = None
+    public_key: Annotated[Path | None, Operational] = None  # models must be signed by it; None: signed here, by a local key
 
 
 class Config(Section):

@@ -112,7 +112,7 @@ STAGES: dict[str, Stage] = {
             "uvrlab.registry:run",
             {"model": MODEL, "results": RESULTS, "incumbent_results": Input("results", optional=True)},
             ("entry",),
-            ("registry.py", "card.py", "data", "evaluation"),
+            ("registry.py", "release.py", "promotions.py", "signing.py", "gate", "card.py", "data", "evaluation"),
             cached=False,
         ),
     )

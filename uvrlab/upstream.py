@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from uvrlab.runs import LINEAGE, MANIFEST, Manifest, RunDir, RunError, write_json
+from uvrlab.runs import LINEAGE, MANIFEST, Manifest, RunDir, RunError, digest_json, write_json
 
 WHERE = "where.json"
 VERDICTS = ("verdict.json", "leakage.json", "drift.json")  # payload that later decisions read
@@ -75,6 +75,19 @@ def _walk(digest: str, known: Mapping[str, Link], at: Path) -> Iterator[Link]:
     for name in sorted(known[digest].manifest.inputs):
         yield from _walk(known[digest].manifest.inputs[name], known, at)
     yield known[digest]
+
+
+def links(*ends: Path) -> dict[str, dict[str, str]]:
+    """{digest: digests of a run's parts} for the runs at `ends` and all that they carry: which part of a manifest was altered."""
+    known = {link.digest: link for end in ends for link in (*carried(end).values(), Link(RunDir(end).manifest, end))}
+    return {digest: parts(known[digest].manifest) for digest in sorted(known)}
+
+
+def parts(manifest: Manifest) -> dict[str, str]:
+    """A digest of each part of a manifest, and of the whole."""
+    told = manifest.model_dump(mode="json", by_alias=True)
+    named = {"config": told["config"], "code": told["code_digest"], "inputs": told["inputs"], "files": told["files"]}
+    return {"stage": manifest.stage} | {name: digest_json(value) for name, value in {**named, "manifest": told}.items()}
 
 
 def find_runs(roots: Iterable[Path]) -> dict[str, Path]:
