@@ -169,11 +169,34 @@ PairTask = Literal["T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V"]
 UVRD: dict[PairTask, int] = {"T2T": 100, "T2I": 210, "T2V": 879, "TI2V": 89, "TV2V": 35, "I2V": 200, "V2V": 36}
 
 
+class CaptionerConfig(Section):
+    """The model behind provider `openai`, at any OpenAI-compatible endpoint. The key comes from an environment variable."""
+
+    model: str | None = None
+    base_url: Annotated[str | None, Operational] = None  # as in http://127.0.0.1:8000/v1
+    api_key_env: Annotated[str, Operational] = "OPENAI_API_KEY"
+    frames: Positive = 8
+    frame_height: Positive = 384
+    audio: bool = True  # send the sound of audible clips; the model must take it
+    questions: Annotated[int, Field(ge=0, le=4)] = 1  # of a clip; each costs up to four requests
+    traces: bool = True
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.7
+    max_tokens: Positive = 1024
+    response_format: Literal["json_schema", "none"] = "json_schema"  # none: for servers that do not constrain their output
+    concurrency: Annotated[int, Field(ge=2), Operational] = 8
+    timeout_s: Annotated[float, Field(gt=0.0), Operational] = 120.0
+    retries: Annotated[Count, Operational] = 5
+    backoff_s: Annotated[float, Field(ge=0.0), Operational] = 0.5
+    price_in: Annotated[float, Operational] = 0.0  # of a million tokens, for the cost in reports
+    price_out: Annotated[float, Operational] = 0.0
+
+
 class SynthesizeConfig(Section):
     """Shares of the UVRD mix; the caption styles and the pair tasks each sum to 1. `given` knows just the clip's own caption."""
 
     reads = ("seed",)
-    provider: Literal["world", "given"] = "world"
+    provider: Literal["world", "given", "rules", "openai"] = "world"
+    captioner: CaptionerConfig = CaptionerConfig()
     pairs_per_clip: Positive = 4
     tasks: dict[PairTask, Share] = Field(default_factory=lambda: {task: n / sum(UVRD.values()) for task, n in UVRD.items()})
     styles: dict[Literal["concise", "rich", "abstract", "keywords", "partial"], Share] = {
@@ -187,6 +210,12 @@ class SynthesizeConfig(Section):
     trace_error_rate: Share = 0.0  # share of a trace's attributes that are wrong, as an annotator's would be
     clips_per_shard: Positive = 256  # rows are written and resumed by shard
     max_reject_fraction: Share = 0.05  # of faults; what a filter drops is none
+
+    @model_validator(mode="after")
+    def _has_a_model(self) -> SynthesizeConfig:
+        if self.provider == "openai" and not (self.captioner.model and self.captioner.base_url):
+            raise ValueError("provider openai needs synthesize.captioner.model and synthesize.captioner.base_url; set both")
+        return self
 
     @model_validator(mode="after")
     def _sums(self) -> SynthesizeConfig:
@@ -236,6 +265,56 @@ class SftConfig(Section):
     validation_pairs: Positive = 200
 
 
+class GrpoConfig(Section):
+    """UME-R1 stage 2: thoughts are rewarded by what their vectors retrieve. Defaults are published ones unless a comment says ours.
+
+    Every other Literal or switch is an option beside the published form: Dr. GRPO and RLOO advantages, GSPO, DAPO's redrawing.
+    """
+
+    steps: Positive = 60  # updates; ours
+    pairs: Annotated[int, Field(ge=2)] = 16  # of a step; one pair has no negatives
+    group_size: Annotated[int, Field(ge=2)] = 8  # rollouts of a side
+    iterations: Positive = 1  # updates from the same rollouts
+    micro_batches: Positive = 1  # passes that a step's rollouts are scored in, for memory
+    learning_rate: float = 1e-4  # ours, of an adapter; published 1e-6 of all weights
+    warmup_share: Share = 0.05
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    max_completion_tokens: Positive = 96  # also the constant that a rollout's loss is divided by; published 2048 for both
+    kl_weight: Annotated[float, Field(ge=0.0)] = 0.04  # to the model that the stage started from
+    advantage: Literal["std", "none", "leave-one-out"] = "std"
+    level: Literal["token", "sequence"] = "token"
+    clip: tuple[float, float] | None = None  # None: 0.2 and 0.28 a token, 3e-4 and 4e-4 a sequence
+    reward: Literal["embedding", "shuffled"] = "embedding"  # shuffled: a control, within each group
+    weight_format: float = 1.0
+    weight_embedding: float = 1.0
+    length_cost: Annotated[float, Field(ge=0.0)] = 0.0
+    length_free_tokens: Count = 48
+    target_cache: bool = False  # targets keep the vectors of the start model's greedy thoughts; only queries are rolled out
+    false_negatives: Literal["mask", "keep"] = "mask"  # pairs of a step with equal targets; published: kept
+    dynamic_sampling: Count = 0  # rounds in which pairs without any difference in reward are drawn anew
+    bf16: bool = False  # ours: sampling and scoring in one precision
+    gradient_checkpointing: Annotated[bool, Operational] = False
+    deepspeed: Annotated[str | None, Operational] = None  # a DeepSpeed JSON file
+    save_steps: Positive = 20
+    validation_pairs: Positive = 200
+    validation_reward_pairs: Annotated[int, Field(ge=2)] = 64  # of them, rolled out as in training
+
+    @model_validator(mode="after")
+    def _whole_generations(self) -> GrpoConfig:
+        for name in ("steps", "save_steps"):
+            if getattr(self, name) % self.iterations:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is no multiple of iterations {self.iterations}; a step of rollouts is kept whole"
+                )
+        if self.pairs % self.micro_batches:
+            raise ValueError(f"{self.pairs} pairs cannot be cut into {self.micro_batches} micro batches; groups are kept whole")
+        if self.length_cost and self.length_free_tokens >= self.max_completion_tokens:
+            raise ValueError(
+                f"length_free_tokens {self.length_free_tokens} must be below max_completion_tokens {self.max_completion_tokens}"
+            )
+        return self
+
+
 class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
@@ -263,6 +342,7 @@ class Config(Section):
     synthesize: SynthesizeConfig = SynthesizeConfig()
     validate_: ValidateConfig = Field(default=ValidateConfig(), alias="validate")
     sft: SftConfig = SftConfig()
+    grpo: GrpoConfig = GrpoConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
 

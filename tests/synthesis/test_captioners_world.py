@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uvrlab.data.schema import item
+from uvrlab.data.schema import WORD_RANGES, item
 from uvrlab.data.world import Scene, mentions, sample_scene, stable_rng
 from uvrlab.data.world.changes import aspects
 from uvrlab.data.world.tables import COLOURS, SHAPES
-from uvrlab.synthesis.captioners.base import CHANGE_RANGES, STRATEGIES, Captioner, ProviderError
+from uvrlab.synthesis.captioners.base import STRATEGIES, Captioner, ProviderError
 from uvrlab.synthesis.captioners.world import World
 from uvrlab.synthesis.view import ClipView
 
@@ -44,8 +44,8 @@ def _changes(clip: Clip, at_s: float | None, families: int = 12) -> Iterator[tup
 def test_a_change_of_a_video_keeps_5_to_15_words_and_says_only_what_holds_of_the_target(world_clip: Clip) -> None:
     found = list(_changes(world_clip, None))
     assert {strategy for *_, strategy, _ in found} == {"action", "viewpoint", "condition"}
-    for _, target, _, text in found:
-        assert CHANGE_RANGES["TV2V"][0] <= len(text.split()) <= CHANGE_RANGES["TV2V"][1]
+    for _, target, strategy, text in found:
+        assert WORD_RANGES[strategy][0] <= len(text.split()) <= WORD_RANGES[strategy][1]
         said = mentions(text)
         assert set(said.events) <= {(target.objects[e.object].name, e.motion) for e in target.events}
         assert set(said.sounds) <= {s.kind for s in target.sounds}
@@ -69,8 +69,8 @@ def test_a_change_of_a_video_is_false_of_the_reference(world_clip: Clip) -> None
 def test_a_change_of_a_frame_names_no_look_that_the_frame_shows(world_clip: Clip) -> None:
     found = list(_changes(world_clip, 1.03))
     assert {strategy for *_, strategy, _ in found} == set(STRATEGIES["TI2V"])
-    for reference, target, _, text in found:
-        assert CHANGE_RANGES["TI2V"][0] <= len(text.split()) <= CHANGE_RANGES["TI2V"][1]
+    for reference, target, strategy, text in found:
+        assert WORD_RANGES[strategy][0] <= len(text.split()) <= WORD_RANGES[strategy][1]
         bare = set(text.lower().replace(";", " ").replace(".", " ").replace(",", " ").split())
         recoloured = {b.colour for a, b in zip(reference.objects, target.objects, strict=True) if a.colour != b.colour}
         assert not mentions(text).objects and not bare & LOOKS and bare & set(COLOURS) <= recoloured

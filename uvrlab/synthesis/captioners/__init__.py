@@ -13,6 +13,7 @@ from uvrlab.synthesis.captioners.base import Captioner, ProviderError
 
 CAPTIONERS = {
     "given": "uvrlab.synthesis.captioners.given:Given",
+    "openai": "uvrlab.synthesis.captioners.openai:OpenAI",
     "rules": "uvrlab.synthesis.captioners.rules:Rules",
     "world": "uvrlab.synthesis.captioners.world:World",
 }
@@ -23,5 +24,6 @@ __all__ = ["CAPTIONERS", "Captioner", "ProviderError", "captioner"]
 def captioner(own: SynthesizeConfig) -> Captioner:
     """The captioner that the config names; ready to be made again in another process from the same config."""
     module, _, name = CAPTIONERS[own.provider].partition(":")
-    made: Captioner = getattr(importlib.import_module(module), name)()
+    kind = getattr(importlib.import_module(module), name)
+    made: Captioner = kind(own.captioner) if own.provider == "openai" else kind()
     return made

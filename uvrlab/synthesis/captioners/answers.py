@@ -1,6 +1,6 @@
 """What an answer must be, whoever writes it: a JSON schema and a word range for each kind, and the faults found in words.
 
-Kinds: the five caption styles, `frame`, `frame_rich`, `TI2V`, `TV2V`, `trace`, `questions` and `answer`.
+Kinds: the texts of `schema.WORD_RANGES` (caption styles, frame captions, changes by strategy), `trace`, `questions` and `answer`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,7 @@ import re
 from typing import Any
 
 from uvrlab.data.schema import WORD_RANGES
-from uvrlab.synthesis.captioners.base import CHANGE_RANGES, FRAME_RANGES
 
-RANGES: dict[str, tuple[int, int]] = {
-    **WORD_RANGES,
-    **CHANGE_RANGES,
-    "frame": FRAME_RANGES[False],
-    "frame_rich": FRAME_RANGES[True],
-}
 TRACE_RANGE = (15, 200)
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 4000}
 # A still shows no before or after.
@@ -36,7 +29,7 @@ _QUESTION = _object(
     answer=_TEXT,
 )
 SCHEMAS: dict[str, dict[str, Any]] = {
-    **{kind: _object(text=_TEXT) for kind in RANGES},
+    **{kind: _object(text=_TEXT) for kind in WORD_RANGES},
     "trace": _object(think=_TEXT, answer=_TEXT),
     "questions": _object(questions={"type": "array", "items": _QUESTION, "minItems": 1, "maxItems": 4}),
     "answer": _object(answer=_TEXT),
@@ -53,7 +46,7 @@ def problems(kind: str, answer: Any) -> list[str]:
     ]
     if faults:
         return faults
-    if kind in RANGES:
+    if kind in WORD_RANGES:
         return text_problems(kind, answer["text"])
     if kind == "trace":
         return _out_of_range("think", answer["think"], *TRACE_RANGE)
@@ -66,7 +59,7 @@ def problems(kind: str, answer: Any) -> list[str]:
 
 def text_problems(kind: str, text: str) -> list[str]:
     """Faults of one text: its number of words, and in a frame's caption words that imply motion."""
-    faults = _out_of_range("text", text, *RANGES[kind])
+    faults = _out_of_range("text", text, *WORD_RANGES[kind])
     if kind.startswith("frame") and (found := _MOTION.search(text)):
         faults.append(f"text: {found.group(0)!r} implies motion; describe what one still frame shows")
     return faults

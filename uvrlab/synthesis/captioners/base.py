@@ -19,14 +19,12 @@ Thought = tuple[str, str, list[str]]  # think, answer, flags
 Task = Literal["T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V"]
 WORDLESS: frozenset[str] = frozenset({"I2V", "V2V"})  # need frames alone, whoever writes
 
-# How a target may differ from its reference, by pair task; the paper's strategies and word limits.
+# How a target may differ from its reference, by pair task; the paper's strategies. Their word limits are in schema.WORD_RANGES.
 STRATEGIES: dict[str, tuple[str, ...]] = {
     "TI2V": ("identity+action", "identity+scene", "identity+negative", "relation"),
     "TV2V": ("continuation", "viewpoint", "condition", "action"),
 }
 TASK_OF = {strategy: task for task, strategies in STRATEGIES.items() for strategy in strategies}
-CHANGE_RANGES = {"TI2V": (5, 50), "TV2V": (5, 15)}
-FRAME_RANGES = {False: (10, 25), True: (50, 200)}  # by `rich`
 
 Profile = Literal["spatial", "temporal", "other"]
 PROFILES: dict[Profile, float] = {"spatial": 0.3, "temporal": 0.6, "other": 0.1}

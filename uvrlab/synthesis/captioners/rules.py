@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from uvrlab.data.media import MediaError
+from uvrlab.data.schema import WORD_RANGES
 from uvrlab.synthesis.captioners import picture, wording
-from uvrlab.synthesis.captioners.answers import RANGES, text_problems
+from uvrlab.synthesis.captioners.answers import text_problems
 from uvrlab.synthesis.captioners.base import (
     WORDLESS,
     Profile,
@@ -73,20 +74,20 @@ class Rules:
         first = int(rng.integers(3))
         parts = [(0, 0, sentence(lead)), (1, 1, rows[first]), *((5, 2 + i, row) for i, row in enumerate(rows) if i != first)]
         parts.append((6, 9, f"About {round(100 * colours[0][1])} percent of it is {colours[0][0]}."))
-        return _valid("frame", assemble(parts, *RANGES["frame"]))
+        return _valid("frame", assemble(parts, *WORD_RANGES["frame"]))
 
     def change(self, reference: ClipView, item: Row, target: ClipView, strategy: str, rng: Generator) -> str:
         if strategy not in self.strategies(reference, item, target):
             raise ProviderError(f"{strategy} does not lead from {reference.row['clip_id']} to {target.row['clip_id']}")
         old, new = measure_facts(reference), measure_facts(target)
         if task_of(item) == "TI2V":
-            return _valid("TI2V", _image_change(old, new, strategy, rng))
+            return _valid(strategy, _image_change(old, new, strategy, rng))
         if strategy == "continuation":
             said = [wording.view_phrase(new.view, rng), wording.motion_phrase(new)]
             text = f"{pick(('after this', 'next', 'what follows:'), rng)} {' with '.join(s for s in said if s)}"
         else:
             text = f"{pick(('the same video, but', 'as in this video, but'), rng)} {_CHANGES[strategy](old, new)}"
-        return _valid("TV2V", sentence(text))
+        return _valid(strategy, sentence(text))
 
     def query_trace(self, view: ClipView, cell: Cell, query: Row, rng: Generator, error_rate: float) -> Thought | None:
         if "text" in query["modalities"]:
@@ -130,7 +131,7 @@ def _valid(kind: str, text: str) -> str:
 
 def _concise(facts: Facts, given: str | None, profile: Profile, rng: Generator) -> str:
     """The given caption where it is short enough, else the look; facts follow up to ten words, and now and then one more."""
-    low, high = RANGES["concise"]
+    low, high = WORD_RANGES["concise"]
     short = [clause for clause in wording.clauses(given) if len(clause.split()) <= high]
     text = short[0] if short else f"a {wording.look_phrase(facts.luma, facts.colours)}"
     more = int(rng.random() < 0.5)
@@ -150,7 +151,7 @@ def _rich(facts: Facts, given: str | None, profile: Profile, rng: Generator) -> 
     parts.append((1 if profile == "other" else 3, 60, sentence(f"there is {wording.sound_phrase(facts)}")))
     parts.append((3, 61, sentence(f"over {facts.duration_s:.1f} seconds there is {wording.cut_phrase(facts)}")))
     parts += [(5 + i, 70 + i, text) for i, text in enumerate(_details(facts))]
-    low, high = RANGES["rich"]
+    low, high = WORD_RANGES["rich"]
     return assemble(parts, low, high, enough=low + 10)
 
 
@@ -200,7 +201,7 @@ def _abstract(facts: Facts, given: str | None, profile: Profile, rng: Generator)
     else:
         parts.append((3, 5, "The activity is much the same from beginning to end."))
     parts.append((5, 6, "No more than that can be told from light, motion and sound alone."))
-    return assemble(parts, *RANGES["abstract"])
+    return assemble(parts, *WORD_RANGES["abstract"])
 
 
 def _keywords(facts: Facts, given: str | None, profile: Profile, rng: Generator) -> str:
@@ -211,7 +212,7 @@ def _keywords(facts: Facts, given: str | None, profile: Profile, rng: Generator)
     parts: list[Part] = [(0, i, word) for i, word in enumerate(words)]
     parts += [(1, 50 + i, name) for i, name in enumerate(colours)]
     parts += [(1 + i, 60 + i, phrase.removeprefix("the ")) for i, phrase in enumerate(measured)]
-    low, high = RANGES["keywords"]
+    low, high = WORD_RANGES["keywords"]
     return assemble(parts, low, high if rng.random() < 0.5 else 20, joiner=", ")
 
 
@@ -225,7 +226,7 @@ def _partial(facts: Facts, given: str | None, profile: Profile, rng: Generator) 
     }
     lead = pick(("in part of this clip", "in one stretch of the video", "somewhere in this recording"), rng)
     text = f"{lead}, {options[profile]}"
-    if len(text.split()) < RANGES["partial"][0]:
+    if len(text.split()) < WORD_RANGES["partial"][0]:
         text += f", with {wording.colour_words(part.colours)} tones"
     return sentence(text)
 
@@ -250,7 +251,7 @@ def _rich_frame(luma: float, colours: picture.Shares, fields: Any, contrast: flo
         (5, 7, "Each part is named by the colour that covers most of it."),
         (6, 8, "What is told here was measured in this one frame, and holds for no other moment."),
     ]
-    return assemble(parts, *RANGES["frame_rich"])
+    return assemble(parts, *WORD_RANGES["frame_rich"])
 
 
 def _viewpoint(old: Facts, new: Facts) -> str:
