@@ -33,6 +33,7 @@ class Resources:
     cpu: int = 2
     memory_gib: int = 8
     gpus: int = 0
+    hours: int = 6  # after which a pod counts as hung
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ STAGES: dict[str, Stage] = {
             {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS},
             ("model",),
             (*_MODEL, "losses", "training", "evaluation/metrics.py"),
-            Resources(cpu=8, memory_gib=64, gpus=8),
+            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
         ),
         Stage(
             "evaluate",
