@@ -13,6 +13,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,11 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MANIFEST = "manifest.json"
 STATUS = "status.json"
-MEDIA_ROOTS = "media_roots.json"  # where the folders lie that an ingest run refers to
+PLACES = "places.json"  # where folders lie that a run refers to: outside the digest at any depth
 MANIFEST_SCHEMA = 1
 SIGNATURE, LINEAGE = "model.sig", "lineage"  # written beside the payload after it: see signing.py and upstream.py
 OUTSIDE_DIGEST = frozenset(
-    {MANIFEST, STATUS, MEDIA_ROOTS, SIGNATURE, LINEAGE, "cost.json", "stage_report.json", "report.html", "logs", "rendered"}
+    {MANIFEST, STATUS, SIGNATURE, LINEAGE, "cost.json", "stage_report.json", "report.html", "logs", "rendered"}
 )
 PACKAGE_ROOT = Path(__file__).resolve().parent
 RECORDED_PACKAGES = ("uvrlab", "torch", "transformers", "trl", "peft", "av", "pyarrow", "numpy", "faiss-cpu")
@@ -61,6 +62,10 @@ class Manifest(BaseModel):
     inputs: dict[str, str]
     files: tuple[FileEntry, ...]
     versions: dict[str, str]
+
+    def follows(self) -> bool:
+        """Does the digest follow from the other fields?"""
+        return _run_digest(run_key(self.config, self.inputs, self.code_digest), self.files) == self.digest
 
 
 class Metric(BaseModel):
@@ -174,7 +179,7 @@ def _run_digest(key: str, files: Iterable[FileEntry]) -> str:
 def payload_files(folder: Path) -> list[Path]:
     """Every file of a run directory that its digest covers, in path order."""
     found = (p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] not in OUTSIDE_DIGEST)
-    return sorted(p for p in found if not p.name.endswith(".tmp"))
+    return sorted(p for p in found if p.name != PLACES and not p.name.endswith(".tmp"))
 
 
 def _entry(folder: Path, file: Path) -> FileEntry:
@@ -247,9 +252,8 @@ class RunDir:
             if (found := sha256_file(self.path / name)) != entry.sha256:
                 raise RunError(f"{self.path}: {name} was altered (sha256 {found[:12]}, expected {entry.sha256[:12]}); restore it")
         m = self.manifest
-        follows = _run_digest(run_key(m.config, m.inputs, m.code_digest), m.files) == m.digest
         facts = all(entry == _entry(self.path, self.path / name) for name, entry in listed.items())
-        if not (follows and facts and m.stage in m.config and m.seed == m.config.get("seed", 0)):
+        if not (m.follows() and facts and m.stage in m.config and m.seed == m.config.get("seed", 0)):
             raise RunError(f"{self.path}: {MANIFEST} was altered: its digest does not follow from its fields")
 
 
@@ -296,6 +300,16 @@ class Heartbeat:
         self._stop.set()
         self._thread.join()
         self._write(state="failed", cause=f"{kind.__name__}: {error}") if error else self._write(state="done")
+
+
+def record_death(folder: Path, signal_number: int) -> str:
+    """Write into `status.json` what a process killed by a signal could not; for the process that started it. Returns the cause."""
+    name = signal.Signals(signal_number).name
+    cause = f"{name}: exit status {128 + signal_number}" + ("; usually the memory limit" if name == "SIGKILL" else "")
+    file = folder / STATUS
+    if file.is_file() and file.stat().st_size:
+        write_json(file, {**json.loads(file.read_text()), "state": "killed", "cause": cause})
+    return cause
 
 
 def clear(folder: Path) -> None:

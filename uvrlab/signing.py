@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from uvrlab.runs import MANIFEST, OUTSIDE_DIGEST, SIGNATURE, RunDir, RunError, sha256_bytes
+from uvrlab.runs import MANIFEST, OUTSIDE_DIGEST, PLACES, SIGNATURE, RunDir, RunError, sha256_bytes
 
 PRIVATE, PUBLIC = "signing.pem", "signing.pub.pem"
 
@@ -93,7 +93,7 @@ def verify(run: Path, public: Path) -> None:
 def _covered(run: Path) -> Any:
     from model_signing.hashing import Config
 
-    ignored = [run / name for name in sorted(OUTSIDE_DIGEST - {MANIFEST})]
+    ignored = [run / name for name in sorted(OUTSIDE_DIGEST - {MANIFEST})] + sorted(run.rglob(PLACES))
     return Config().set_ignored_paths(paths=ignored, ignore_git_paths=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
 from tests.models.families import FAMILIES, family, items  # noqa: E402
+from uvrlab.data.places import write_places  # noqa: E402
 from uvrlab.models.adapter import new_adapter  # noqa: E402
 from uvrlab.models.encode import Embedder  # noqa: E402
 from uvrlab.models.modeldir import (  # noqa: E402
@@ -29,10 +30,12 @@ from uvrlab.models.modeldir import (  # noqa: E402
     weights_digest,
 )
 from uvrlab.models.preprocess import default_preprocess  # noqa: E402
+from uvrlab.runs import PLACES  # noqa: E402
 
 
 def trained(loaded: LoadedBackbone) -> Any:
     """An adapter that does something; families without the read-out tokens train their rows too."""
+    torch.manual_seed(0)
     rows = install_readouts(loaded)
     model = new_adapter(loaded.spec, loaded.model, rank=4, alpha=8, trainable_rows=rows)
     with torch.no_grad():
@@ -44,10 +47,10 @@ def trained(loaded: LoadedBackbone) -> Any:
 
 @pytest.fixture
 def nano(tmp_path: Path) -> Path:
-    """A backbone folder `bb` and a model directory `model` that names it by relative path."""
+    """A backbone folder `bb` and a model directory `model` on it."""
     save_backbone(*family("nano-omni"), tmp_path / "bb", "nano-omni")
     loaded = load_backbone(tmp_path / "bb")
-    save_model_dir(tmp_path / "model", replace(loaded, source="../bb"), trained(loaded))
+    save_model_dir(tmp_path / "model", loaded, trained(loaded))
     return tmp_path
 
 
@@ -91,6 +94,25 @@ def test_a_model_directory_holds_no_pickle_and_no_backbone_weights(nano: Path) -
     assert {"backbone.json", "preprocess.json", "golden.safetensors", "adapter/adapter_model.safetensors"} <= set(files)
     assert all(Path(file).suffix in {".json", ".safetensors", ".jinja"} for file in files)
     assert sum((nano / "model" / file).stat().st_size for file in files) < 3e6
+
+
+def test_a_model_directory_depends_on_its_backbone_but_not_on_where_that_lies(nano: Path) -> None:
+    shutil.copytree(nano / "bb", nano / "elsewhere" / "bb")
+    loaded = load_backbone(nano / "elsewhere" / "bb")
+    save_model_dir(nano / "same", loaded, trained(loaded))
+    folders = [nano / "model", nano / "same"]
+    files = [{f.relative_to(d).as_posix(): f.read_bytes() for f in d.rglob("*") if f.is_file()} for d in folders]
+    places = [json.loads(part.pop(PLACES)) for part in files]
+    assert files[0] == files[1]
+    assert places == [{"backbone": str(nano / "bb")}, {"backbone": str(nano / "elsewhere" / "bb")}]
+
+
+def test_a_backbone_that_is_gone_is_named_and_one_line_leads_to_its_new_place(nano: Path) -> None:
+    (nano / "bb").rename(nano / "moved")
+    with pytest.raises(ModelError, match=r"found no backbone at .*bb; put it back, or write its new place into .*places.json"):
+        load_model(nano / "model")
+    write_places(nano / "model", {"backbone": str(nano / "moved")})
+    assert load_model(nano / "model").backbone == str(nano / "moved")
 
 
 def test_another_backbone_under_an_adapter_is_refused(nano: Path) -> None:

@@ -17,7 +17,7 @@ from uvrlab.data import benchmark, cutting, schema
 from uvrlab.data.benchmark import Benchmark
 from uvrlab.data.ingest_page import example_strips, page
 from uvrlab.data.measure import Measured, copies, measure_all, proxies
-from uvrlab.data.roots import rooted, write_roots
+from uvrlab.data.places import rooted, write_places
 from uvrlab.data.shards import ShardWriter
 from uvrlab.data.sources import read_source
 from uvrlab.data.sources.common import Material, SourceRow, root_of
@@ -48,7 +48,7 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     own: IngestConfig = config.own
     sources = {"source": own.source, **{f"benchmark-{i}": source for i, source in enumerate(own.benchmark_sources)}}
     made = Ingested(roots={name: root_of(source.path) for name, source in sources.items() if source.path})
-    write_roots(out, made.roots)
+    write_places(out, made.roots)
     with MediaPool(config.run.workers, own.limits) as pool:
         with ShardWriter(out / "media") as shards:
             for name, source in sources.items():

@@ -1,6 +1,6 @@
 """Media by URI: opening bytes through fsspec, and opening a video so that ffmpeg sees those bytes and nothing else.
 
-A URI is relative to the run directory that holds its table, or `root:NAME/PATH` under a folder that the run refers to (`roots`),
+A URI is relative to the run directory that holds its table, or `root:NAME/PATH` under a folder that the run refers to (`places`),
 or absolute, or an fsspec URL. Media that we write lives in tar shards: `media/shard-00000.tar?offset=1536&bytes=20480` is a byte
 range of one. ffmpeg gets a Python file object, an allow-list of containers and no protocol at all, so a playlist or a reference
 inside a file cannot reach another file or the network.
@@ -22,7 +22,7 @@ import av
 from av.stream import Disposition
 
 from uvrlab.config import LimitsConfig
-from uvrlab.data import roots
+from uvrlab.data import places
 
 Reason = Literal[
     "missing", "limit", "container", "codec", "no_video", "corrupt", "timeout", "crash", "memory", "annotation", "error"
@@ -149,9 +149,9 @@ def split_uri(uri: str) -> tuple[str, int, int | None]:
 
 def resolve(uri: str, base: Path | str) -> str:
     """The absolute path or URL behind `uri`, byte range kept. Raises MediaError("missing") where its root is not there."""
-    if roots.is_rooted(uri):
+    if places.is_rooted(uri):
         try:
-            return roots.place(uri, base)
+            return places.locate(uri, base)
         except FileNotFoundError as error:
             raise MediaError("missing", str(error)) from error
     if "://" in uri or uri.startswith("/"):
@@ -167,7 +167,7 @@ def open_media(uri: str, base: Path | str = ".") -> BinaryIO:
     try:
         file: BinaryIO = _open_url(path) if "://" in path else Path(path).open("rb")  # noqa: SIM115 (the caller closes it)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        named = uri if roots.is_rooted(uri) else path  # what becomes a row must not hold the place of a folder
+        named = uri if places.is_rooted(uri) else path  # what becomes a row must not hold the place of a folder
         raise MediaError("missing", f"found no readable file at {named}; restore it or remove it from the source") from error
     if size is None:
         return file

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from uvrlab.data.places import places, write_places
 from uvrlab.data.spec import Backbone
 from uvrlab.models.adapter import add_readout_tokens
 from uvrlab.models.attention import install
 from uvrlab.models.backbones import BACKBONES, backbone
 from uvrlab.models.golden import golden_items
 from uvrlab.models.preprocess import Preprocess, default_preprocess
+from uvrlab.runs import PLACES
 
 ASSETS = Path(__file__).parent.parent / "assets"
 GOLDEN_COSINE = 0.9999
@@ -123,7 +125,7 @@ class LoadedModel:
     processor: Any
     preprocess: Preprocess
     digest: str
-    backbone: str  # name or path, as `backbone.json` says
+    backbone: str  # name or path
 
     @property
     def tokenizer(self) -> Any:
@@ -139,7 +141,12 @@ def save_model_dir(folder: Path, loaded: LoadedBackbone | LoadedModel, model: An
     folder.mkdir(parents=True, exist_ok=True)
     source = loaded.source if isinstance(loaded, LoadedBackbone) else loaded.backbone
     digest = loaded.digest if isinstance(loaded, LoadedBackbone) else weights_digest(backbone_folder(source))
-    (folder / "backbone.json").write_text(json.dumps({"backbone": source, "digest": digest}, indent=1) + "\n")
+    # A backbone of the user's is named by its folder alone: where that lies is no part of what was trained.
+    shipped = source in BACKBONES
+    name = source if shipped else Path(source).resolve().name
+    (folder / "backbone.json").write_text(json.dumps({"backbone": name, "digest": digest}, indent=1) + "\n")
+    write_places(folder, {} if shipped else {"backbone": str(Path(source).resolve())})
+    model.peft_config["default"].base_model_name_or_path = name  # PEFT would write the path
     model.save_pretrained(folder / "adapter", save_embedding_layers=False)
     (folder / "adapter" / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     loaded.processor.save_pretrained(folder / "processor")
@@ -201,12 +208,11 @@ def _load_directory(folder: Path, device: str, merge: bool, check: bool) -> Load
     from peft import PeftModel
     from safetensors.numpy import load_file
 
-    named = json.loads((folder / "backbone.json").read_text())
-    source = named["backbone"] if named["backbone"] in BACKBONES else str(_near(folder, named["backbone"]))
+    source, digest = backbone_of(folder), json.loads((folder / "backbone.json").read_text())["digest"]
     loaded = load_backbone(source, device=device)
-    if loaded.digest != named["digest"]:
+    if loaded.digest != digest:
         raise ModelError(
-            f"{folder}: made on a backbone with digest {named['digest'][:12]}, but {source} has {loaded.digest[:12]}; "
+            f"{folder}: made on a backbone with digest {digest[:12]}, but {source} has {loaded.digest[:12]}; "
             "put the original backbone back, or train again on this one"
         )
     install_readouts(loaded)
@@ -221,9 +227,12 @@ def _load_directory(folder: Path, device: str, merge: bool, check: bool) -> Load
     return result
 
 
-def _near(folder: Path, name: str) -> Path:
-    """A backbone path as it stands, or relative to the model directory that names it."""
-    return Path(name) if Path(name).exists() else folder / name
+def backbone_of(folder: Path) -> str:
+    """The backbone of a model directory: a shipped name, or the folder that `places.json` notes. Raises ModelError without it."""
+    source = places(folder).get("backbone") or json.loads((folder / "backbone.json").read_text())["backbone"]
+    if source not in BACKBONES and not Path(source).is_dir():
+        raise ModelError(f"{folder}: found no backbone at {source}; put it back, or write its new place into {folder / PLACES}")
+    return source
 
 
 def _check_golden(folder: Path, loaded: LoadedModel, expected: np.ndarray) -> None:

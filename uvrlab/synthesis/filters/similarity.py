@@ -21,12 +21,11 @@ CARD, BACKBONE = "card.json", "backbone.json"
 
 def domains(embedder: str) -> frozenset[str]:
     """What an embedder's card covers. Raises ModelError where `embedder` is neither a backbone's name nor a folder with one."""
-    from uvrlab.models.modeldir import backbone_folder
+    from uvrlab.models.modeldir import backbone_folder, backbone_of
 
     folder = Path(embedder)
     if (folder / BACKBONE).exists():
-        named = json.loads((folder / BACKBONE).read_text())["backbone"]
-        return domains(str(folder / named) if (folder / named).exists() else named)
+        return domains(backbone_of(folder))
     card = backbone_folder(embedder) / CARD
     said = json.loads(card.read_text()) if card.exists() else {}
     world = ["world"] if "procedural world" in said.get("limits", "") else []

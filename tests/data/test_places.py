@@ -13,8 +13,8 @@ from uvrlab.config import Config, IngestConfig, SourceConfig
 from uvrlab.data import schema
 from uvrlab.data.decode import decode_frames
 from uvrlab.data.media import MediaError, open_media
-from uvrlab.data.roots import rooted, write_roots
-from uvrlab.runs import MEDIA_ROOTS, RunDir, RunError, StageReport
+from uvrlab.data.places import rooted, write_places
+from uvrlab.runs import PLACES, RunDir, RunError, StageReport
 from uvrlab.stages import run_stage
 
 
@@ -53,7 +53,7 @@ def test_a_moved_folder_is_ingested_again_to_the_same_digest(tmp_path: Path) -> 
     before = ingest(out, films)
     films.rename(tmp_path / "moved")
     uri = next(row["uri"] for row in schema.read_table("clips", out / "clips") if row["clip_id"] == "sub/zwei ü")
-    with pytest.raises(MediaError, match=r"found no folder at .*films; put it back, .*media_roots.json, or run ingest again"):
+    with pytest.raises(MediaError, match=r"found no folder at .*films; put it back, .*places.json, or run ingest again"):
         decode_frames(uri, [0.1], base=out)
     after = ingest(out, tmp_path / "moved")
     assert (after.digest, after.counts["decoded"]) == (before.digest, 0)
@@ -65,7 +65,7 @@ def test_a_copied_run_finds_its_media_and_one_line_leads_it_to_a_new_place(tmp_p
     ingest(tmp_path / "run", films)
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     shutil.move(films, tmp_path / "moved")
-    write_roots(tmp_path / "copy", {"source": str(tmp_path / "moved")})
+    write_places(tmp_path / "copy", {"source": str(tmp_path / "moved")})
     RunDir(tmp_path / "copy").verify()
     assert open_media("root:source/one.mp4", tmp_path / "copy").read() == (tmp_path / "moved" / "one.mp4").read_bytes()
 
@@ -77,7 +77,7 @@ def test_two_sources_have_roots_of_their_own(tmp_path: Path) -> None:
     (bench / "test.csv").write_text("video_id,sentence\nasked,a film\n")
     source = SourceConfig(kind="msrvtt", path=str(bench))
     ingest(tmp_path / "run", folder(tmp_path / "films"), benchmark_sources=(source,))
-    roots = json.loads((tmp_path / "run" / MEDIA_ROOTS).read_text())
+    roots = json.loads((tmp_path / "run" / PLACES).read_text())
     assert roots == {"source": str(tmp_path / "films"), "benchmark-0": str(bench)}
     judged = {row["uri"] for row in schema.read_table("clips", tmp_path / "run" / "benchmark" / "clips")}
     assert {"root:source/one.mp4", "root:benchmark-0/asked.mp4"} <= judged
@@ -101,7 +101,7 @@ def test_urls_are_roots_too(tmp_path: Path) -> None:
     import fsspec
 
     fsspec.filesystem("memory").pipe("/roots/a b.mp4", b"media")
-    write_roots(tmp_path, {"source": "memory:///roots"})
+    write_places(tmp_path, {"source": "memory:///roots"})
     uri = rooted("memory:///roots/a b.mp4", "memory:///roots", "source")
     assert uri == "root:source/a b.mp4"
     assert open_media(uri, tmp_path).read() == b"media"
