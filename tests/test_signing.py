@@ -44,6 +44,14 @@ def test_a_signature_holds_for_a_copy_whatever_its_status_and_reports_say(keys, 
     signing.verify(copy, keys[1])
 
 
+def test_a_run_named_by_a_relative_path_is_covered_in_the_same_way(keys, model, tmp_path, monkeypatch):
+    """Found in a registry at its default place, `registry/` in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    signing.sign(Path(model.name))
+    signing.verify(Path(model.name), keys[1])
+    signing.verify(model, keys[1])
+
+
 @pytest.mark.parametrize("file", ["adapter/adapter_model.safetensors", "manifest.json", "model.sig"])
 def test_one_flipped_bit_breaks_the_signature(keys, model, file):
     signing.sign(model)

@@ -93,7 +93,8 @@ def verify(run: Path, public: Path) -> None:
 def _covered(run: Path) -> Any:
     from model_signing.hashing import Config
 
-    ignored = [run / name for name in sorted(OUTSIDE_DIGEST - {MANIFEST})] + sorted(run.rglob(PLACES))
+    # model-signing takes relative paths as relative to the model, whatever the current directory
+    ignored = [Path(name) for name in sorted(OUTSIDE_DIGEST - {MANIFEST})] + [p.relative_to(run) for p in sorted(run.rglob(PLACES))]
     return Config().set_ignored_paths(paths=ignored, ignore_git_paths=True)
 
 
