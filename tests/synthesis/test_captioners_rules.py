@@ -225,9 +225,8 @@ def test_captions_of_a_video_without_words_are_in_range_and_repeat(clips: list[t
 
 def test_changes_lead_only_between_windows_of_one_video(clips: list[tuple[Scene, ClipView]]) -> None:
     (_, first), (_, other) = clips[0], clips[1]
-    early = ClipView({**first.row, "end_s": 2.0, "tags": ["window"]}, first.base)
-    late = ClipView({**first.row, "start_s": 2.0, "tags": ["window"]}, first.base)
-    assert {"TI2V", "TV2V"} <= RULES.tasks(late) and not {"TI2V", "TV2V"} & RULES.tasks(first)
+    early = ClipView({**first.row, "clip_id": "c0@0-2", "end_s": 2.0}, first.base)
+    late = ClipView({**first.row, "clip_id": "c0@2-4", "start_s": 2.0}, first.base)
     for kind, end_s, expected in (("video", 2.0, "continuation"), ("image", 1.0, "identity+action")):
         start_s = 0.0 if kind == "video" else end_s
         given_item = item(clip_id="c0", start_s=start_s, end_s=end_s, modalities=[kind])
@@ -236,6 +235,9 @@ def test_changes_lead_only_between_windows_of_one_video(clips: list[tuple[Scene,
         for strategy in RULES.strategies(early, given_item, late):
             text = RULES.change(early, given_item, late, strategy, np.random.default_rng(0))
             assert not text_problems(strategy, text)
+    half = item(clip_id="c0", start_s=0.0, end_s=2.0, modalities=["video"])
+    rest = ClipView({**first.row, "start_s": 2.0}, first.base)
+    assert RULES.strategies(first, half, rest) == ("continuation",)  # the rest of the very same clip
     with pytest.raises(ProviderError, match="does not lead"):
         RULES.change(early, given_item, other, "identity+action", np.random.default_rng(0))
 

@@ -93,8 +93,9 @@ class OpenAI:
         return self._text(strategy, asked, said, shown, rng)
 
     def query_trace(self, view: ClipView, cell: Cell, query: Row, rng: np.random.Generator, error_rate: float) -> Thought | None:
-        shown = (self._item("The query:", view, query),) if query["modalities"] != ["text"] else ()
-        return self._thought("query", shown, rng, query["text"] or "")
+        if query["modalities"] == ["text"]:
+            return self._thought("query", (), rng, query["text"])
+        return self._thought("query", (self._item("The query:", view, query),), rng)
 
     def target_trace(self, view: ClipView, rng: np.random.Generator, error_rate: float) -> Thought | None:
         return self._thought("target", (self._clip("The clip:", view),), rng)

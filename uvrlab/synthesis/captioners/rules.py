@@ -39,8 +39,7 @@ class Rules:
         return None
 
     def tasks(self, view: ClipView) -> frozenset[str]:
-        composed = {"TI2V", "TV2V"} if "window" in (view.row["tags"] or ()) else set()
-        return WORDLESS | {"T2T", "T2I", "T2V"} | composed
+        return WORDLESS | {"T2T", "T2I", "T2V", "TI2V", "TV2V"}
 
     def styles(self, view: ClipView, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
         return wanted
@@ -49,6 +48,8 @@ class Rules:
         if reference.row["parent_id"] != target.row["parent_id"]:
             return ()
         later = item["end_s"] <= target.row["start_s"] + SLACK_S
+        if reference.row["clip_id"] == target.row["clip_id"]:
+            return ("continuation",) if later and task_of(item) == "TV2V" else ()
         old, new = measure_facts(reference), measure_facts(target)
         if task_of(item) == "TI2V":
             return ("identity+action", *(("identity+scene",) if _scene_change(old, new) else ()))
