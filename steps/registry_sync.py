@@ -1,12 +1,13 @@
 """ZenML's Model Control Plane follows the registry directory, which is the truth: what differs is repaired here.
 
 A version there is a model version here, named by its digest. The promoted version is in stage `production`, the newest other one in
-`staging`, the rest are `archived`; what is not in the directory is removed.
+`staging`, the rest are `archived`; what is not in the directory is removed. The step `register` ends with it; after a promotion
+or a rollback by hand: `python -m steps.registry_sync REGISTRY/NAME`.
 """
 
 from __future__ import annotations
 
-import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from zenml.client import Client
 from zenml.models import ModelResponse, ModelVersionResponse
 from zenml.utils.pagination_utils import depaginate
 
-from uvrlab import registry
+from uvrlab import promotions, registry
 
-PRODUCTION = "production.json"
 TAG = "uvrlab"
 
 
@@ -63,8 +63,7 @@ def _describe(version: ModelVersionResponse, facts: dict[str, Any]) -> list[str]
 
 def _wanted(home: Path, digests: list[str]) -> dict[str, str]:
     """The stage of each version, archived ones first: ZenML lets only one version hold production or staging."""
-    pointer = home / PRODUCTION
-    promoted = json.loads(pointer.read_text())["digest"] if pointer.is_file() else None
+    promoted = promotions.production(home)
     others = [digest for digest in digests if digest != promoted]
     wanted = dict.fromkeys(others[:-1], "archived") | dict.fromkeys(others[-1:], "staging")
     return wanted | ({promoted: "production"} if promoted in digests else {})
@@ -77,3 +76,7 @@ def _stages(known: dict[str, ModelVersionResponse], wanted: dict[str, str]) -> l
             known[digest].set_stage(stage, force=True)
             changes.append(f"{digest[:12]} is now {stage}")
     return changes
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(follow(Path(sys.argv[1]).parent, Path(sys.argv[1]).name) or ["ZenML follows already"]) + "\n")

@@ -32,7 +32,7 @@ LAYERS = [
     ("data", "losses", "rewards"),
     ("models",),
     ("synthesis", "validation", "training", "evaluation"),
-    ("registry", "gate", "signing", "promotions", "release", "lineage", "card", "search"),
+    ("registry", "gate", "signing", "promotions", "release", "retention", "lineage", "card", "search"),
     ("stages", "check"),
     ("study", "summary"),
     ("cli",),

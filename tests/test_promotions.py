@@ -21,27 +21,7 @@ from uvrlab.stages import run_stage
 
 REPO = Path(__file__).resolve().parents[1]
 POLICY = GatePolicy()
-
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch):
-    """Register models by name: `lab("better", wins=30)` returns the digest of its version."""
-    monkeypatch.setenv("UVR_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("UVR_WHO", "ada")
-    base = chain.sources(tmp_path)
-
-    def register(name: str, **counts: int) -> str:
-        made = chain.model(tmp_path, base, name, **counts)
-        config = load_config(None, [f"register.registry_dir={tmp_path / 'registry'}"]).for_stage("register")
-        run_stage(config, {"model": made["sft"], "results": made["evaluate"]}, tmp_path / name / "register")
-        return json.loads((tmp_path / name / "register" / "entry.json").read_text())["digest"]
-
-    return register
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "registry" / "uvr"
+home, lab = chain.home, chain.lab  # fixtures
 
 
 def _said(home: Path) -> list[tuple[str, str, str]]:

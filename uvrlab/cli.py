@@ -81,7 +81,15 @@ def summary(config: Config, reports: dict[str, StageReport], root: Path) -> str:
 
 
 def _verify(args: argparse.Namespace) -> None:
+    from uvrlab.lineage import resolve_entry, verify_entry
+
     for path in args.dirs:
+        if (path / "versions").is_dir() or path.resolve().parent.name == "versions":
+            version = resolve_entry(path)
+            for line in verify_entry(version, args.runs, args.public_key):
+                print(line)
+            print(f"{version}: the whole chain holds")
+            continue
         run = RunDir(path)
         run.verify()
         print(f"{path}: {run.manifest.stage} run {run.digest[:16]}, {len(run.manifest.files)} files intact")
@@ -195,6 +203,24 @@ def _rollback(args: argparse.Namespace) -> None:
     print(f"production is {event['version'][:12]} again, instead of {event['production'][:12]}")
 
 
+def _lineage(args: argparse.Namespace) -> None:
+    from uvrlab.lineage import resolve_entry
+    from uvrlab.lineage_view import draw, trace_clip
+
+    if args.clip:
+        home = args.entry if (args.entry / "versions").is_dir() else args.entry.parent.parent
+        print(json.dumps(trace_clip(home, args.clip, args.runs), indent=1))
+    else:
+        print(draw(resolve_entry(args.entry)))
+
+
+def _gc(args: argparse.Namespace) -> None:
+    from uvrlab.retention import collect
+
+    gone = collect(args.registry, args.keep, args.runs, dry_run=args.dry_run)
+    print("\n".join(f"{'would remove' if args.dry_run else 'removed'} {folder}" for folder in gone) or "nothing to remove")
+
+
 def _print_report(report: StageReport, out: Path) -> None:
     numbers = "  ".join(_show(name, metric) for name, metric in report.metrics.items())
     print(f"{report.stage:<12} {report.digest[:12]}  {report.cost.get('seconds', 0):.1f} s  {numbers}")
@@ -239,7 +265,9 @@ def _parser() -> argparse.ArgumentParser:
     demo = command("demo", _demo, "run the whole pipeline into one folder", recipe=True)
     demo.add_argument("--out", type=Path, default=Path("runs"))
     demo.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
-    command("verify", _verify, "check run directories against their manifests").add_argument("dirs", nargs="+", type=Path)
+    verify = command("verify", _verify, "check run directories, or the whole chain behind a registry entry, offline")
+    verify.add_argument("dirs", nargs="+", type=Path, metavar="RUN_OR_ENTRY", help="REGISTRY/NAME stands for production")
+    verify.add_argument("--public-key", type=Path, help="the key that must have signed the model (default: the entry's own)")
     encode = command("encode", _encode, "embed items (a JSONL of text, image, video, audio) into a safetensors file")
     encode.add_argument("items", type=Path)
     encode.add_argument("--model", required=True)
@@ -275,7 +303,15 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("--override", default="", metavar="REASON", help="promote whatever the gate says; the model card tells")
     rollback = command("rollback", _rollback, "put the version before the current one back into production")
     rollback.add_argument("--reason", default="")
-    for sub in (promote, rollback):
+    lineage = command("lineage", _lineage, "draw the chain behind a registry entry, or list what used a clip")
+    lineage.add_argument("entry", nargs="?", type=Path, default=Path("registry/uvr"), metavar="ENTRY")
+    lineage.add_argument("--clip", metavar="SHA256", help="of the media; the start of it will do")
+    gc = command("gc", _gc, "remove versions, and with --runs finished runs, that no kept version needs")
+    gc.add_argument("--keep", default="production,last=3", metavar="production,last=N")
+    gc.add_argument("--dry-run", action="store_true")
+    for sub in (verify, lineage, gc):
+        sub.add_argument("--runs", action="append", default=[], type=Path, metavar="DIR", help="a folder to search for runs")
+    for sub in (promote, rollback, gc):
         sub.add_argument("--registry", type=Path, default=Path("registry/uvr"), metavar="REGISTRY/NAME")
     sign = command("sign", _sign, "sign a model run, by default with this machine's key")
     sign.add_argument("run", type=Path)

@@ -64,16 +64,17 @@ def hints(run: Path) -> dict[str, Path]:
 def chain(run: RunDir) -> dict[str, Link]:
     """`run` and all before it, sources first. Raises RunError naming the first run that is not carried."""
     known, ordered = carried(run.path) | {run.digest: Link(run.manifest, run.path)}, dict[str, Link]()
-    for link in _walk(run.digest, known, run.path):
+    for link in walk(run.digest, known, run.path):
         ordered.setdefault(link.digest, link)
     return ordered
 
 
-def _walk(digest: str, known: Mapping[str, Link], at: Path) -> Iterator[Link]:
+def walk(digest: str, known: Mapping[str, Link], at: Path) -> Iterator[Link]:
+    """The links before `digest` and itself, sources first, repeated where two runs share one. Raises RunError for a gap."""
     if digest not in known:
         raise RunError(f"{at} carries no manifest of run {digest[:12]}, from which it was made; run its stage again with --force")
     for name in sorted(known[digest].manifest.inputs):
-        yield from _walk(known[digest].manifest.inputs[name], known, at)
+        yield from walk(known[digest].manifest.inputs[name], known, at)
     yield known[digest]
 
 
@@ -92,13 +93,18 @@ def parts(manifest: Manifest) -> dict[str, str]:
 
 def find_runs(roots: Iterable[Path]) -> dict[str, Path]:
     """{digest: folder} of the finished runs under `roots`, however deep."""
-    found = dict[str, Path]()
+    return dict(reversed(find_all(roots)))
+
+
+def find_all(roots: Iterable[Path]) -> list[tuple[str, Path]]:
+    """(digest, folder) of every finished run under `roots`; equal runs may lie in several folders."""
+    found = list[tuple[str, Path]]()
     for root in roots:
         for file in sorted(root.rglob(MANIFEST)) if root.is_dir() else ():
             if LINEAGE in file.parts:
                 continue
             try:
-                found.setdefault(Manifest.model_validate_json(file.read_text()).digest, file.parent)
+                found.append((Manifest.model_validate_json(file.read_text()).digest, file.parent))
             except ValueError:  # another program's manifest
                 continue
     return found

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from uvrlab import runs, upstream
+from uvrlab.config import load_config
 from uvrlab.data import schema
 from uvrlab.evaluation import results as results_file
 from uvrlab.runs import RunDir
+from uvrlab.stages import run_stage
 
 QUERIES = 600
 Chain = dict[str, Path]  # stage -> its run directory
@@ -76,3 +81,25 @@ def _clip(clip_id: str, uri: str, media: Path) -> dict[str, Any]:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The registry's folder of the model name."""
+    return tmp_path / "registry" / "uvr"
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Register models by name: `lab("better", wins=30)` returns the digest of its version."""
+    monkeypatch.setenv("UVR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("UVR_WHO", "ada")
+    base = sources(tmp_path)
+
+    def register(name: str, **counts: int) -> str:
+        made = model(tmp_path, base, name, **counts)
+        config = load_config(None, [f"register.registry_dir={tmp_path / 'registry'}"]).for_stage("register")
+        run_stage(config, {"model": made["sft"], "results": made["evaluate"]}, tmp_path / name / "register")
+        return str(json.loads((tmp_path / name / "register" / "entry.json").read_text())["digest"])
+
+    return register
