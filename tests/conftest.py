@@ -16,6 +16,7 @@ _WORK = tempfile.mkdtemp(prefix="uvr-work-")
 atexit.register(shutil.rmtree, _WORK, ignore_errors=True)
 os.environ |= {
     "UVR_WORK": _WORK,
+    "UVR_HOME": f"{_WORK}/home",  # the local signing key
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "ZENML_ANALYTICS_OPT_IN": "false",

@@ -72,6 +72,7 @@ def environment(folder: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": f"{Path(os.sys.executable).parent}:{os.environ['PATH']}",
         "UVR_WORK": str(folder / "work"),
+        "UVR_HOME": str(folder / "home"),
         "ZENML_CONFIG_PATH": str(folder / "stores" / "config"),
         "ZENML_LOCAL_STORES_PATH": str(folder / "stores" / "local"),
         "ZENML_REPOSITORY_PATH": str(folder),
