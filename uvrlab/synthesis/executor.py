@@ -117,6 +117,6 @@ def _ray(workers: int) -> Any:
         if os.environ.get("RAY_ADDRESS"):
             ray.init(log_to_driver=False)
         else:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, object_store_memory=RAY_STORE_BYTES)
+            ray.init(num_cpus=workers + 1, include_dashboard=False, log_to_driver=False, object_store_memory=RAY_STORE_BYTES)
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray

@@ -13,6 +13,7 @@ from uvrlab.data.media import MediaError
 from uvrlab.data.sampling import sample_times
 from uvrlab.data.schema import WORD_RANGES, iter_rows
 from uvrlab.report import Report, Strip
+from uvrlab.synthesis.captioners.base import STRATEGIES
 from uvrlab.synthesis.filters.pages import section
 from uvrlab.synthesis.known import Known
 from uvrlab.synthesis.tally import EXAMPLES, Tally
@@ -32,7 +33,7 @@ def page(tally: Tally, known: Known, source: Path, filters: Path, own: Synthesiz
     report.table(_by_task(tally, own), units={"configured": "%", "realised": "%", "pairs": "pairs"})
     report.table(_by_style(tally), units={"of its task": "%", "pairs": "pairs"})
     for style, lengths in sorted(tally.lengths.items()):
-        low, high = WORD_RANGES.get(style, (None, None))
+        low, high = WORD_RANGES.get(STRATEGIES.get(style, (style,))[0], (None, None))
         promise = f"{low}-{high} words promised" if low else "no range promised"
         words = np.repeat(list(lengths), list(lengths.values()))
         report.histogram(words, "words", bins=20, caption=f"Words a query, {style} ({promise}, n = {len(words)})")

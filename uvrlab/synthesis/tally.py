@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from uvrlab.synthesis.captioners.base import STRATEGIES
 from uvrlab.synthesis.shards import Shards
 
 Row = dict[str, Any]
@@ -17,7 +18,7 @@ DECISIONS = ("filter:", "trace:")  # reasons of rejects that are no faults
 
 @dataclass
 class Tally:
-    """`cells` by (task, style), `lengths` by style in words, `faults` and `decisions` by reason."""
+    """`cells` by (task, style), `lengths` in words by caption style or, of changes, by task; `faults` and `decisions` by reason."""
 
     rows: Counter[str] = field(default_factory=Counter)
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -63,7 +64,8 @@ class Tally:
             self.cells[pair["task"], pair["style"]] += 1
             self.splits[pair["split"]] += 1
             if text := pair["query"]["text"]:
-                self.lengths.setdefault(pair["style"], Counter())[len(text.split())] += 1
+                kind = pair["task"] if pair["task"] in STRATEGIES else pair["style"]
+                self.lengths.setdefault(kind, Counter())[len(text.split())] += 1
             shown = self.examples.setdefault(pair["task"], [])
             if len(shown) < EXAMPLES:
                 shown.append(pair)

@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from uvrlab.data.items import Item
 from uvrlab.evaluation import metrics
 from uvrlab.training.pairs import Pair
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """R@1 of each held-out pair among all distinct held-out targets, in pair order, and the mean chance level."""
+    """R@1 of each held-out pair among all distinct held-out targets of its kind, in pair order, and the mean chance level."""
 
     hits: np.ndarray
     groups: tuple[str, ...]
     chance: float
 
 
-def retrieval(model: Any, held_out: Sequence[Pair], cache: Any, batch_size: int = 64) -> HeldOut | None:
-    """Rank the held-out targets for every held-out query; None where there are fewer than two targets."""
-    targets = {pair.target_id: pair.target for pair in held_out}
-    if len(targets) < 2:
+def retrieval(
+    model: Any,
+    held_out: Sequence[Pair],
+    cache: Any,
+    batch_size: int = 64,
+    read: Callable[[Sequence[Item]], np.ndarray] | None = None,
+) -> HeldOut | None:
+    """Rank the held-out targets of its kind (text, image or video) for every held-out query; None where no kind has two clips.
+
+    `read` gives the vectors of some items; by default their disc vectors.
+
+    Every text, frame or span of the right clip is a hit. A kind of a single clip asks nothing, so its pairs are left out.
+    """
+    clips = {kind: {p.target_id for p in held_out if _kind(p.target) == kind} for kind in ("text", "image", "video")}
+    held_out = [pair for pair in held_out if len(clips[_kind(pair.target)]) > 1]
+    if not held_out:
         return None
-    queries = encode(model, [pair.query for pair in held_out], cache, batch_size)
-    corpus = encode(model, list(targets.values()), cache, batch_size)
-    ids = np.array(list(targets))
-    rankings = [metrics.rank(q @ corpus.T, ids == pair.target_id, pair.pair_id) for q, pair in zip(queries, held_out, strict=True)]
-    hits = np.array([metrics.recall_at_k(ranking, 1) for ranking in rankings])
-    return HeldOut(hits, tuple(pair.group for pair in held_out), metrics.chance("R@1", len(targets)))
+    targets = {(_kind(pair.target), pair.target_id, _content(pair.target)): pair.target for pair in held_out}
+    pools = {kind: np.array([t for k, t, _ in targets if k == kind]) for kind in {k for k, _, _ in targets}}
+    read = read or (lambda items: encode(model, items, cache, batch_size))
+    queries, vectors = read([pair.query for pair in held_out]), read(list(targets.values()))
+    corpora = {kind: vectors[[k == kind for k, _, _ in targets]] for kind in pools}
+    hits, by_chance = [], []
+    for query, pair in zip(queries, held_out, strict=True):
+        kind = _kind(pair.target)
+        right = pools[kind] == pair.target_id
+        hits.append(metrics.hit_at_k(metrics.rank(query @ corpora[kind].T, right, pair.pair_id), 1))
+        by_chance.append(metrics.chance("P@1", len(right), int(right.sum())))
+    return HeldOut(np.array(hits), tuple(pair.group for pair in held_out), float(np.mean(by_chance)))
+
+
+def _kind(item: Item) -> str:
+    return "image" if item.image_uri else "video" if item.has_media else "text"
+
+
+def _content(item: Item) -> tuple[object, ...]:
+    """Equal for items that are the same words, frame or span of one clip."""
+    return item.text, item.image_time_s, item.start_s, item.end_s
 
 
 def encode(model: Any, items: Sequence[Any], cache: Any, batch_size: int = 64) -> np.ndarray:

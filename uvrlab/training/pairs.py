@@ -17,7 +17,7 @@ class Pair:
     """One training pair. `target_id` is equal for pairs whose targets are the same media: they are no negatives of each other."""
 
     pair_id: str
-    group: str  # the dataset that a batch is drawn from: task and caption style
+    group: str  # the dataset that a batch is drawn from: the task, and for T2V the style
     split: str
     query: Item
     target: Item
@@ -41,7 +41,7 @@ def load(clips: Path, uvrd: Path, splits: Sequence[str]) -> list[Pair]:
         pairs.append(
             Pair(
                 row["pair_id"],
-                "/".join(part for part in (row["task"], row["style"]) if part),
+                "/".join([row["task"], *([row["style"]] if row["task"] == "T2V" else [])]),
                 row["split"],
                 index.item(row["query"], f"{row['pair_id']}/query"),
                 index.item(side, f"{row['pair_id']}/target"),
