@@ -25,13 +25,6 @@ SLACK_S = 1e-3  # a container's clock counts in milliseconds
 COLUMNS = ("start_s", "end_s", "split")
 SLACK_DB = 0.02  # loudness is written with two decimals
 TASKS = ("T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V", "TI2I", "I2I", "TI2T", "TI2TI")
-WORD_RANGES: dict[str, tuple[int, int]] = {
-    **schema.WORD_RANGES,
-    "frame": (10, 25),
-    "frame_rich": (50, 200),
-    **dict.fromkeys(("identity+action", "identity+scene", "identity+negative", "relation"), (5, 50)),
-    **dict.fromkeys(("continuation", "viewpoint", "condition", "action"), (5, 15)),
-}
 LETTERS = {"text": "T", "image": "I", "video": "V", "audio": "A"}  # sound that comes with a video has no letter of its own
 
 
@@ -136,8 +129,8 @@ def words_in_range(table: pa.Table) -> pd.Series:
     """Whether the query text has as many words as its style promises; true for styles that promise nothing."""
     words = word_count(pc.struct_field(table["query"], "text"))
     style = table["style"].to_pandas()
-    low = style.map({name: ends[0] for name, ends in WORD_RANGES.items()}).fillna(0)
-    high = style.map({name: ends[1] for name, ends in WORD_RANGES.items()}).fillna(np.inf)
+    low = style.map({name: ends[0] for name, ends in schema.WORD_RANGES.items()}).fillna(0)
+    high = style.map({name: ends[1] for name, ends in schema.WORD_RANGES.items()}).fillna(np.inf)
     return (words >= low) & (words <= high)
 
 

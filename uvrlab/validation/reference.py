@@ -1,7 +1,7 @@
 """This run against a reference run: columns by Evidently, and what the pairs say and show by the permutation test.
 
-Only one row of a source video enters, since rows of one video resemble each other. All tests together give a false alarm at most
-`validate.drift_alpha` of the time.
+Only one row of a family enters (siblings of the world, or clips of one source video), since its rows resemble each other. All tests
+together give a false alarm at most `validate.drift_alpha` of the time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from uvrlab.config import ValidateConfig
 from uvrlab.data import schema
+from uvrlab.runs import RunError
 from uvrlab.validation import columns
 from uvrlab.validation.drift import MEASURED, MOST_ROWS, Drift, drift, measured, one_a_group
 from uvrlab.validation.suites import Verdict
@@ -29,25 +30,36 @@ CATEGORIES = ("task", "style", "provider", "asked", "given")
 
 @dataclass(frozen=True)
 class Side:
-    """One run: a row of each source video from its pairs, and from its clips where they are given."""
+    """One run: a row of each family from its pairs, and one from its clips."""
 
     pairs: pd.DataFrame
-    clips: pd.DataFrame | None
-    base: Path | None
+    clips: pd.DataFrame
+    base: Path
 
     @classmethod
-    def read(cls, uvrd: Path, clips: Path | None, seed: int = 0) -> Side:
-        """Pairs thinned shard by shard, so that memory does not grow with them."""
-        known = schema.read_arrow("clips", clips / "clips").to_pandas() if clips else None
-        parents = known.drop_duplicates("clip_id").set_index("clip_id").parent_id if known is not None else pd.Series(dtype=object)
+    def read(cls, uvrd: Path, clips: Path, seed: int = 0) -> Side:
+        """Pairs thinned shard by shard, so that memory does not grow with them. RunError where `clips` lacks a target's clip."""
+        known = schema.read_arrow("clips", clips / "clips", ["clip_id", "parent_id", "split", "source", "tags", *MEASURED])
+        rows = known.to_pandas()
+        rows["family"] = families(known)
+        family_of = rows.drop_duplicates("clip_id").set_index("clip_id").family
         rng, kept = np.random.default_rng([seed, 33]), pd.DataFrame()
         for file in schema.table_files(uvrd / "pairs"):
-            rows = _pair_rows(schema.read_arrow("pairs", file), rng)
-            rows["group"] = rows.clip_id.map(parents).fillna(rows.clip_id).fillna(rows.pair_id)
-            kept = pd.concat([kept, rows]).sort_values("draw").drop_duplicates("group").head(MOST_COMPARED)
-        if known is not None:
-            known = known.iloc[one_a_group(known.parent_id.fillna(known.clip_id), seed, MOST_COMPARED)]
-        return cls(kept.reset_index(drop=True), known, clips)
+            found = _pair_rows(schema.read_arrow("pairs", file), rng)
+            found["family"] = found.clip_id.map(family_of)
+            if len(lost := found[found.clip_id.notna() & found.family.isna()]):
+                raise RunError(f"{clips}: no clip {lost.clip_id.iloc[0]!r} of {uvrd}; give its clips by --in reference_clips=DIR")
+            found["family"] = found.family.fillna(found.pair_id)
+            kept = pd.concat([kept, found]).sort_values("draw").drop_duplicates("family").head(MOST_COMPARED)
+        return cls(kept.reset_index(drop=True), rows.iloc[one_a_group(rows.family, seed, MOST_COMPARED)], clips)
+
+
+def families(clips: pa.Table) -> pd.Series:
+    """The family of each clip, named by its tag or else by its source video."""
+    joined = pc.binary_join(pc.fill_null(clips["tags"], []), ",")
+    tags = pc.struct_field(pc.extract_regex(joined, "(?P<tag>family:[^,]*)"), "tag")
+    named = pc.coalesce(tags, clips["parent_id"], clips["clip_id"]).to_pandas()
+    return clips["source"].to_pandas().fillna("") + "/" + clips["split"].to_pandas().fillna("") + "/" + named
 
 
 def _pair_rows(table: pa.Table, rng: np.random.Generator) -> pd.DataFrame:
@@ -62,18 +74,21 @@ def _pair_rows(table: pa.Table, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def compare(inputs: Mapping[str, Path], own: ValidateConfig, rendered: Path, workers: int = 2) -> tuple[list[Drift], list[Verdict]]:
-    """Every drift test and its verdict for `inputs`: uvrd and clips, reference, and where given reference_clips and embedder."""
+    """Every drift test and its verdict for `inputs`: uvrd, clips, reference, and where given reference_clips and embedder.
+
+    Without reference_clips the reference is of the same clips, and they are not compared.
+    """
     current = Side.read(inputs["uvrd"], inputs["clips"])
-    reference = Side.read(inputs["reference"], inputs.get("reference_clips"))
+    reference = Side.read(inputs["reference"], inputs.get("reference_clips", inputs["clips"]))
     verdicts = [_columns("pairs", current.pairs, reference.pairs, [*CATEGORIES, "text"], CATEGORIES, own, rendered)]
     words, words_before = (bags(pa.array(_texts(side), pa.string())) for side in (current, reference))
     tests = [drift("wording of queries", words, words_before)]
-    if current.clips is not None and reference.clips is not None:
+    if "reference_clips" in inputs:
         kinds = ("has_audio", "audible")
         verdicts.append(_columns("clips", current.clips, reference.clips, MEASURED, kinds, own, rendered))
         tests.append(drift("measurements of clips", *measured(current.clips, reference.clips)))
-        if "embedder" in inputs:
-            tests += _vector_tests(inputs["embedder"], current, reference, workers)
+    if "embedder" in inputs:
+        tests += _vector_tests(inputs["embedder"], current, reference, workers)
     return tests, verdicts + judge(tests, own.drift_alpha)
 
 
@@ -115,7 +130,7 @@ def _vector_tests(model: Path, current: Side, reference: Side, workers: int) -> 
     """The queries and the targets as a model sees them."""
     from uvrlab.models.encode import Embedder
 
-    embedder = Embedder.load(model)
+    embedder = Embedder.load(model / "model")
     tests = []
     for name in ("query", "target"):
         now, before = (embedder.encode_or_reject(_items(side, name), workers=workers).vectors for side in (current, reference))
@@ -127,7 +142,6 @@ def _vector_tests(model: Path, current: Side, reference: Side, workers: int) -> 
 def _items(side: Side, name: str) -> list[Any]:
     from uvrlab.data.items import ClipIndex
 
-    assert side.base is not None
     index = ClipIndex().add_rows(schema.read_table("clips", side.base / "clips"), side.base)
     rows = side.pairs.head(MOST_ROWS)
     return [index.item(item, f"{pair}/{name}") for pair, item in zip(rows.pair_id, rows[name], strict=True)]

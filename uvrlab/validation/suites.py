@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from uvrlab.config import ValidateConfig
-from uvrlab.data.schema import NEEDS, SPLITS
-from uvrlab.validation.frames import TASKS, WORD_RANGES
+from uvrlab.data.schema import NEEDS, SPLITS, WORD_RANGES
+from uvrlab.validation.frames import TASKS
 
 SAMPLE_ROWS = 10
 
