@@ -14,7 +14,7 @@ export ZENML_ANALYTICS_OPT_IN := false
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test lint lock dvc bench bench-gate headroom fuzz chaos clean
+.PHONY: setup demo test long lint lock dvc kfp bench bench-gate headroom fuzz chaos clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -35,6 +35,10 @@ demo: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
+# What takes minutes: the real stages under kfp.local, two processes, DeepSpeed.
+long: $(READY)
+	UVR_LONG=1 $(BIN)/python -m pytest -m long
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,6 +49,10 @@ lock: $(READY)
 
 dvc: $(READY)
 	$(BIN)/python -m pipelines.dvc --config $(CONFIG) $(foreach pair,$(SET),--set $(pair))
+
+# The graph for a Kubeflow Pipelines cluster; IMAGE by digest.
+kfp: $(READY)
+	$(BIN)/python -m pipelines.kubeflow --config $(CONFIG) $(if $(IMAGE),--image $(IMAGE)) --out $(OUT)/pipeline.yaml $(foreach pair,$(SET),--set $(pair))
 
 bench: $(READY)
 	for name in decode encode; do $(BIN)/python bench/$$name.py || exit 1; done

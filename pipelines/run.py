@@ -62,6 +62,21 @@ def _dvc(path: Path, out: Path, overrides: Overrides) -> int:
     return _close(config, Path(dvc.ROOT))
 
 
+def _kfp(path: Path, out: Path, overrides: Overrides) -> int:
+    from pipelines.kfp_local import run_compiled
+    from pipelines.kfp_pods import Cluster
+    from pipelines.kubeflow import compile_to
+    from pipelines.recipe import absolute_recipe
+
+    config, root = absolute_recipe(path, overrides), out / "kfp"
+    compile_to(config, Cluster(), root / "pipeline.yaml")
+    for name, run in run_compiled(root / "pipeline.yaml", root / "pods").items():
+        link = root / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(run.path)
+    return _close(config, root)
+
+
 def _close(config: Config, root: Path) -> int:
     from uvrlab.cli import summary
 
@@ -71,7 +86,7 @@ def _close(config: Config, root: Path) -> int:
     return 0
 
 
-ENGINES: dict[str, Callable[[Path, Path, Overrides], int]] = {"cli": _cli, "zenml": _zenml, "dvc": _dvc}
+ENGINES: dict[str, Callable[[Path, Path, Overrides], int]] = {"cli": _cli, "zenml": _zenml, "dvc": _dvc, "kfp": _kfp}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -32,6 +32,14 @@ from uvrlab.runs import Metric, StageReport  # noqa: E402
 REPO = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of minutes run on demand: `make long`."""
+    if not os.environ.get("UVR_LONG"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run it by `make long`"))
+
+
 @pytest.fixture(autouse=True)
 def _own_work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the checkpoints of one test away from the next."""
