@@ -199,7 +199,13 @@ def test_gc_keeps_what_production_a_rollback_and_the_last_ones_need(tmp_path, la
 def test_a_run_carries_its_chain_wherever_it_is_copied(tmp_path, lab):
     lab("first")
     copy = Path(shutil.copytree(tmp_path / "first" / "evaluate", tmp_path / "far" / "evaluate"))
-    assert next(link.manifest.stage for link in upstream.chain(RunDir(copy)).values()) == "ingest"
+    run = RunDir(copy)
+
+    def walked() -> list[str]:
+        known = upstream.carried(copy) | {run.digest: upstream.Link(run.manifest, copy)}
+        return list(dict.fromkeys(link.manifest.stage for link in upstream.walk(run.digest, known, copy)))
+
+    assert walked() == ["ingest", "synthesize", "validate", "sft", "evaluate"]
     shutil.rmtree(copy / "lineage" / RunDir(tmp_path / "synthesize").digest)
     with pytest.raises(RunError, match="carries no manifest of run"):
-        upstream.chain(RunDir(copy))
+        walked()

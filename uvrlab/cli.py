@@ -148,7 +148,7 @@ def _gate(args: argparse.Namespace) -> int:
         print(json.dumps(verdict.as_json() | {"digest": verdict.digest}, indent=1))
     else:
         print(power_text(verdict) if args.power else verdict_text(verdict))
-    return 0 if args.power else verdict.exit_code
+    return verdict.exit_code if not args.power else 0 if verdict.headline else 2
 
 
 def _diagnose(args: argparse.Namespace) -> None:

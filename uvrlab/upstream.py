@@ -61,14 +61,6 @@ def hints(run: Path) -> dict[str, Path]:
     return {digest: (run / path).resolve() for digest, path in json.loads(file.read_text()).items()} if file.is_file() else {}
 
 
-def chain(run: RunDir) -> dict[str, Link]:
-    """`run` and all before it, sources first. Raises RunError naming the first run that is not carried."""
-    known, ordered = carried(run.path) | {run.digest: Link(run.manifest, run.path)}, dict[str, Link]()
-    for link in walk(run.digest, known, run.path):
-        ordered.setdefault(link.digest, link)
-    return ordered
-
-
 def walk(digest: str, known: Mapping[str, Link], at: Path) -> Iterator[Link]:
     """The links before `digest` and itself, sources first, repeated where two runs share one. Raises RunError for a gap."""
     if digest not in known:

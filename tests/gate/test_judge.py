@@ -54,6 +54,13 @@ def test_no_incumbent_asks_for_floors_alone(planted):
     assert verdict.exit_code == 1 and verdict.reasons == ("floor of y: found +25.00 points, expected at least +30.00 points",)
 
 
+def test_an_empty_registry_is_no_incumbent_and_a_wrong_path_is_no_registry(planted, tmp_path):
+    candidate, _ = planted(x=(200, 0, 0), y=(200, 0, 0))
+    (tmp_path / "registry" / "versions").mkdir(parents=True)
+    assert judge(candidate, tmp_path / "registry", POLICY).verdict == "first"
+    assert judge(candidate, tmp_path / "regsitry", POLICY).exit_code == 2
+
+
 def test_a_model_at_chance_does_not_pass_the_floor(planted):
     candidate, _ = planted(x=(4, 0, 0), y=(4, 0, 0))
     (reason,) = judge(candidate, None, POLICY).reasons

@@ -45,6 +45,11 @@ def results_folder(path: Path) -> Path:
     return path / "results" if (path / "entry.json").is_file() and (path / "results").is_dir() else path
 
 
+def is_vacant(path: Path) -> bool:
+    """A registry in which nothing was promoted yet."""
+    return (path / "versions").is_dir() and not (path / "production.json").is_file()
+
+
 def open_results(path: Path) -> Evidence:
     """Read and check one evaluation. Raises RunError or ResultsError that lists what is wrong, before any score is looked at."""
     folder = results_folder(path)

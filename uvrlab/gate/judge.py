@@ -75,6 +75,9 @@ def judge(candidate: Path, incumbent: Path | None, policy: GatePolicy, checks: P
         return _verdict(policy, found, None, None, state, [], 0, first=False)
     theirs, decisions, n_slices = None, list[Decision](), 0
     _note_checks(state, found)
+    if incumbent is not None and evidence.is_vacant(incumbent):
+        incumbent = None
+        found.warnings.append("nothing is in production yet: floors only")
     try:
         mode = _mode(ours, policy)
         _note_floors(ours, mode, policy, found)
