@@ -1,7 +1,7 @@
 """The DVC pipeline: `python -m pipelines.dvc --config F` writes `params.yaml`, the resolved recipe, and `dvc.yaml`.
 
 A stage depends on its upstream's manifest alone (a folder also holds costs, which differ between equal runs), on its sources, and
-on the parameters that enter its digest; a folder that the recipe points at is a dependency too.
+on the parameters that enter its digest; folders that the recipe points at, of media or of weights, are dependencies too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from uvrlab.config import Config, Operational, Section, load_config
+from uvrlab.listing import model_folders
 from uvrlab.stages import STAGES, graph
 
 ROOT = "dvc-runs"
@@ -42,7 +43,7 @@ def _stage(name: str, inputs: dict[str, str], config: Config) -> dict[str, Any]:
         "deps": [
             *(f"{ROOT}/{producer}/manifest.json" for producer in dict.fromkeys(inputs.values())),
             *(f"uvrlab/{source}" for source in _without_nested(STAGES[name].sources)),
-            *(_outside(config) if name == "ingest" else ()),
+            *(f"${{{key}}}" for key in _outside(name, config)),
         ],
         "params": ["run.seed", "backbone", *_keys(config.section(name), name)],
         "outs": [f"{ROOT}/{name}"],
@@ -54,12 +55,17 @@ def _without_nested(sources: tuple[str, ...]) -> list[str]:
     return [s for s in dict.fromkeys(sources) if not any(s.startswith(f"{other}/") for other in sources)]
 
 
-def _outside(config: Config) -> list[str]:
-    source = config.ingest.source
-    if source.kind == "world":
-        return []
-    inside = source.captions is None or not Path(source.captions).exists()
-    return ["${ingest.source.path}"] + ([] if inside else ["${ingest.source.captions}"])
+def _outside(name: str, config: Config) -> Iterator[str]:
+    """The keys of params.yaml that name folders and files outside the project on which a stage depends."""
+    yield from model_folders(config.for_stage(name))
+    if name != "ingest":
+        return
+    sources = {f"ingest.benchmark_sources[{i}]": source for i, source in enumerate(config.ingest.benchmark_sources)}
+    for key, source in {"ingest.source": config.ingest.source, **sources}.items():
+        if source.kind != "world":
+            yield f"{key}.path"
+        if source.captions and Path(source.captions).exists():
+            yield f"{key}.captions"
 
 
 def _keys(section: Section, at: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from steps.sft import sft
 from steps.synthesize import synthesize
 from steps.validate import validate
 from uvrlab.listing import source_listing
-from uvrlab.stages import graph
+from uvrlab.stages import STAGES, graph
 
 STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, evaluate, register)}
 
@@ -28,6 +28,6 @@ def training(config: str = "configs/demo.yaml", overrides: list[str] | None = No
     made: dict[str, Any] = {}
     for name, wiring in graph(recipe.profile).items():
         inputs = {label: made[producer] for label, producer in wiring.items()}
-        if name == "ingest":
-            inputs["listing"] = source_listing(recipe.for_stage("ingest"))
+        if STAGES[name].cached:
+            inputs["listing"] = source_listing(recipe.for_stage(name))
         made[name], _ = STEPS[name](config=recipe.for_stage(name).model_dump_json(), **inputs)

@@ -27,6 +27,8 @@ def sources(stage: str) -> CachePolicy:
 def execute(stage: str, config: str, **inputs: RunDir) -> tuple[RunDir, HTMLString]:
     """Run the stage, log what it reports, and return its run directory with its report.
 
+    A cached step also takes a `listing` of the folders outside that its stage reads. The step itself makes no use of it: as a
+    part of the cache key it runs the step again when such a folder changed.
     The scratch folder is named by the run key: a killed step that is started again finds what it had already finished.
     """
     resolved = parse_stage_config(config, stage)

@@ -11,7 +11,7 @@ from uvrlab.runs import RunDir
 
 @step(cache_policy=sources("evaluate"))
 def evaluate(
-    config: str, benchmark: RunDir, model: RunDir
+    config: str, listing: str, benchmark: RunDir, model: RunDir
 ) -> tuple[Annotated[RunDir, "evaluate"], Annotated[HTMLString, "evaluate_report"]]:
     run, report = execute("evaluate", config, benchmark=benchmark, model=model)
     return run, report

@@ -11,6 +11,5 @@ from uvrlab.runs import RunDir
 
 @step(cache_policy=sources("ingest"))
 def ingest(config: str, listing: str) -> tuple[Annotated[RunDir, "ingest"], Annotated[HTMLString, "ingest_report"]]:
-    del listing  # only a part of the cache key: a changed folder runs the step again
     run, report = execute("ingest", config)
     return run, report

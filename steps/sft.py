@@ -11,7 +11,7 @@ from uvrlab.runs import RunDir
 
 @step(cache_policy=sources("sft"))
 def sft(
-    config: str, clips: RunDir, uvrd: RunDir, checks: RunDir
+    config: str, listing: str, clips: RunDir, uvrd: RunDir, checks: RunDir
 ) -> tuple[Annotated[RunDir, "sft"], Annotated[HTMLString, "sft_report"]]:
     run, report = execute("sft", config, clips=clips, uvrd=uvrd, checks=checks)
     return run, report

@@ -10,6 +10,8 @@ from uvrlab.runs import RunDir
 
 
 @step(cache_policy=sources("synthesize"))
-def synthesize(config: str, clips: RunDir) -> tuple[Annotated[RunDir, "synthesize"], Annotated[HTMLString, "synthesize_report"]]:
+def synthesize(
+    config: str, listing: str, clips: RunDir
+) -> tuple[Annotated[RunDir, "synthesize"], Annotated[HTMLString, "synthesize_report"]]:
     run, report = execute("synthesize", config, clips=clips)
     return run, report

@@ -11,7 +11,7 @@ from uvrlab.runs import RunDir
 
 @step(cache_policy=sources("validate"))
 def validate(
-    config: str, clips: RunDir, uvrd: RunDir, benchmark: RunDir
+    config: str, listing: str, clips: RunDir, uvrd: RunDir, benchmark: RunDir
 ) -> tuple[Annotated[RunDir, "validate"], Annotated[HTMLString, "validate_report"]]:
     run, report = execute("validate", config, clips=clips, uvrd=uvrd, benchmark=benchmark)
     return run, report

@@ -77,6 +77,14 @@ def test_a_source_folder_is_a_dependency_of_ingest_and_the_world_is_not():
     assert not any("${" in dep for dep in yaml.safe_load(dvc.dvc_yaml(Config()))["stages"]["ingest"]["deps"])
 
 
+def test_folders_of_benchmarks_and_weights_are_dependencies_of_the_stages_that_read_them(tmp_path):
+    config = load_config(None, [f"backbone={tmp_path}", "ingest.benchmark_sources=[{kind: msrvtt, path: films}]"])
+    stages = yaml.safe_load(dvc.dvc_yaml(config))["stages"]
+    outside = {name: [dep for dep in stage["deps"] if "${" in dep] for name, stage in stages.items()}
+    assert outside["ingest"] == ["${ingest.benchmark_sources[0].path}"]
+    assert {name for name, deps in outside.items() if "${backbone}" in deps} == {"sft", "evaluate"}
+
+
 @pytest.fixture(scope="session")
 def told(tmp_path_factory) -> dict[str, Any]:
     """What happened in a copy of the project under git and DVC; every `dvc` command ran in one process."""
@@ -105,6 +113,10 @@ def test_dvc_and_the_plain_command_end_with_the_same_run_digests(told):
 
 def test_a_change_of_one_library_file_runs_just_the_stages_that_depend_on_it(told):
     assert told["losses"]["called"] == ["sft", "evaluate"]
+
+
+def test_changed_weights_at_the_same_path_run_the_stages_again_that_read_them(told):
+    assert told["weights_two"]["called"] == ["sft", "evaluate"]
 
 
 def test_a_source_folder_runs_ingest_again_when_its_content_changed(told):

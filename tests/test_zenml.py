@@ -58,6 +58,12 @@ def test_a_changed_source_folder_runs_ingest_again_and_an_unchanged_one_does_not
     assert told["folder"]["grown"]["digests"]["ingest"] != told["folder"]["first"]["digests"]["ingest"]
 
 
+def test_changed_weights_at_the_same_path_run_the_stages_again_that_read_them(told):
+    assert told["backbone"]["first"]["called"] == ["sft", "evaluate"]
+    assert told["backbone"]["again"]["called"] == []
+    assert told["backbone"]["changed"]["called"] == ["sft", "evaluate"]
+
+
 def test_an_absent_source_folder_is_named_before_any_step_runs(told):
     assert "nowhere" in told["missing"] and "ingest.source.path" in told["missing"]
 

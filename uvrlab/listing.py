@@ -9,24 +9,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from uvrlab.config import IngestConfig, StageConfig
+from uvrlab.config import IngestConfig, StageConfig, SynthesizeConfig
 from uvrlab.runs import digest_json
 
 STAMPS = ("mtime", "LastModified", "updated", "ETag", "etag")  # what file systems call a file's version
 
 
 def source_listing(config: StageConfig[Any]) -> str:
-    """sha256 over place, names, sizes and times of everything outside that a stage reads: its sources, and a backbone's folder.
+    """sha256 over names, sizes and times of everything outside that a stage reads: its sources, and models given as folders.
 
-    The place counts because a run notes where the media are that it refers to: after a move it runs again, with the same digest.
-    "" where there is nothing of the kind. Raises FileNotFoundError when a source is absent.
+    A source's place counts too, because a run notes where the media are that it refers to: after a move it runs again, with the
+    same digest. "" where there is nothing of the kind. Raises FileNotFoundError when a source is absent.
     """
     own = config.own
     sources = [own.source, *own.benchmark_sources] if isinstance(own, IngestConfig) else []
     wanted = [(path, s.path or "") for s in sources if s.kind != "world" for path in (s.path, s.captions) if path]
-    if "backbone" in own.reads and Path(config.backbone).is_dir():
-        wanted.append((config.backbone, config.backbone))
-    return digest_json([entry for path, inside in wanted for entry in _entries(path, inside)]) if wanted else ""
+    wanted += [(folder, folder) for folder in model_folders(config).values()]
+    places = [path if "://" in path else str(Path(path).resolve()) for s in sources if (path := s.path)]
+    return digest_json([places, *(entry for path, inside in wanted for entry in _entries(path, inside))]) if wanted else ""
+
+
+def model_folders(config: StageConfig[Any]) -> dict[str, str]:
+    """{dotted name in the recipe: folder} of the models that a stage reads from folders; shipped names are not among them."""
+    own = config.own
+    named = {"backbone": config.backbone} if "backbone" in own.reads else {}
+    if isinstance(own, SynthesizeConfig) and own.filters.embedder:
+        named["synthesize.filters.embedder"] = own.filters.embedder
+    return {key: folder for key, folder in named.items() if Path(folder).is_dir()}
 
 
 def _entries(path: str, inside: str) -> Iterator[list[Any]]:
@@ -38,7 +47,6 @@ def _entries(path: str, inside: str) -> Iterator[list[Any]]:
         return  # a captions file inside the folder: listed with it
     if not here.exists():
         raise FileNotFoundError(f"no source at {path}; expected a folder or file, set ingest.source.path=DIR")
-    yield [str(here.resolve())]
     files = [here] if here.is_file() else sorted(f for f in here.rglob("*") if f.is_file())
     for file in files:
         stat = file.stat()

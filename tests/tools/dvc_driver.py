@@ -43,6 +43,10 @@ def main() -> None:
     with (HERE / "uvrlab" / "losses" / "contrastive.py").open("a") as source:
         source.write("# edited\n")
     told["losses"] = repro()
+    (HERE / "weights").mkdir()
+    for name in ("one", "two"):
+        (HERE / "weights" / "model.safetensors").write_text(name)
+        told[f"weights_{name}"] = repro("backbone=weights")
     (HERE / "videos").mkdir()
     (HERE / "videos" / "a.mp4").write_text("a")
     told["folder"] = repro(*FOLDER, target="ingest")

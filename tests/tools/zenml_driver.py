@@ -70,6 +70,15 @@ def folder_scenarios() -> dict[str, Any]:
     return told
 
 
+def backbone_scenarios() -> dict[str, Any]:
+    weights = HERE / "weights"
+    weights.mkdir()
+    (weights / "model.safetensors").write_text("one")
+    told = {"first": run("backbone=weights"), "again": run("backbone=weights")}
+    (weights / "model.safetensors").write_text("two")
+    return told | {"changed": run("backbone=weights")}
+
+
 def tampered() -> str:
     """Flip one byte of a stored artifact, then ask a step that was not cached to read it."""
     artifact = Client().get_artifact_version("ingest")
@@ -153,6 +162,7 @@ def main() -> None:
         "losses": lambda: edited("losses/contrastive.py"),
         "schema": lambda: edited("data/schema.py"),
         "operational": lambda: run("evaluate.batch_size=3"),
+        "backbone": backbone_scenarios,
         "folder": folder_scenarios,
         "tampered": tampered,
         "registry": registry_scenarios,
