@@ -6,6 +6,7 @@ TV2V a span of 2-10 s and what changes or follows; I2V a frame; V2V a sub-clip. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -158,20 +159,31 @@ def _from_frame(subject: Subject, rng: np.random.Generator) -> Iterator[Lead]:
     for reference in subject.references:
         if frames_in(reference.row) >= MIN_FRAMES:
             yield Lead(reference, _frame(reference, _frame_time(reference, rng)), subject.view)
+    for first, rest in _halves(subject.view, rng):
+        yield Lead(first, _frame(first, _frame_time(first, rng)), rest)
 
 
 def _from_span(subject: Subject, rng: np.random.Generator) -> Iterator[Lead]:
     """A neighbour, its last 10 s where it is longer; or the first part of the clip itself, which the rest continues."""
-    view = subject.view
     for reference in subject.references:
-        fps, n = reference.row["fps"], frames_in(reference.row)
-        if n >= REFERENCE_S[0] * fps:
-            yield _span(part(reference, max(0, n - int(REFERENCE_S[1] * fps)), n), view)
-    fps, n = view.row["fps"], frames_in(view.row)
-    least = -int(-REFERENCE_S[0] * fps // 1)
+        if frames_in(reference.row) >= REFERENCE_S[0] * reference.row["fps"]:
+            yield _span(_last(reference), subject.view)
+    for first, rest in _halves(subject.view, rng):
+        yield _span(_last(first), rest)
+
+
+def _halves(view: ClipView, rng: np.random.Generator) -> Iterator[tuple[ClipView, ClipView]]:
+    """The clip cut in two parts of at least 2 s, at any frame; nothing where it is too short."""
+    n, least = frames_in(view.row), math.ceil(REFERENCE_S[0] * view.row["fps"])
     if n >= 2 * least:
         cut = int(rng.integers(least, n - least + 1))
-        yield _span(part(view, max(0, cut - int(REFERENCE_S[1] * fps)), cut), part(view, cut, n))
+        yield part(view, 0, cut), part(view, cut, n)
+
+
+def _last(view: ClipView) -> ClipView:
+    """The last 10 s of a clip."""
+    n = frames_in(view.row)
+    return part(view, max(0, n - int(REFERENCE_S[1] * view.row["fps"])), n)
 
 
 def _span(reference: ClipView, target: ClipView) -> Lead:

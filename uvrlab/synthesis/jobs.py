@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from uvrlab.config import SynthesizeConfig
 from uvrlab.data.world import stable_rng
@@ -21,6 +21,16 @@ from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
 Job = dict[str, Any]
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A captioner that costs something."""
+
+    def usage(self) -> dict[str, float]:
+        """Requests, tokens, seconds and money since this thread last asked."""
+
+
 COMPOSED = ("TI2V", "TV2V")  # need a reference that leads to the clip
 
 
@@ -66,13 +76,14 @@ def _tasks(subject: Subject, seed: int) -> list[str]:
 
 
 def make(job: Job) -> dict[str, Any]:
-    """The clip's `Extension` as a dict, with the text filters of its pairs as `filters`."""
+    """The clip's `Extension` as a dict, with the text filters of its pairs as `filters`, and what the captioner used."""
     own, provider = _context(job["own"])
     subject = _subject(job, own, provider)
     cells = {Cell(task, style): n for task, style, n in job["cells"]}
     made: Extension = extend(subject.view, subject.references, cells, provider, own, job["seed"])
     texts = [row for pair in made.pairs for row in measure_text(pair, own.filters)] if own.filters.enabled else []
-    return {**asdict(made), "filters": texts}
+    used = provider.usage() if isinstance(provider, Metered) else {}
+    return {**asdict(made), "filters": texts, "usage": used}
 
 
 def _subject(job: Job, own: SynthesizeConfig, provider: Captioner) -> Subject:

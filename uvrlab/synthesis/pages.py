@@ -44,6 +44,9 @@ def page(tally: Tally, known: Known, source: Path, filters: Path, own: Synthesiz
             _show(report, pair, clips, tally)
     if own.filters.enabled:
         section(report, iter_rows("filters", filters), own.filters)
+    if tally.usage:
+        report.section("What the captioner used", "Of requests sent now; answers found in the cache cost nothing.")
+        report.key_values({name: round(value, 4) for name, value in tally.usage.items()})
     _rejects(report, tally)
     return report
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Passes:
         self.surveyed, self.made = Shards(folder / "surveyed"), Shards(folder / "made")
         sizes = [sum(map(len, families)) for families in self._shards()]
         self.n_shards, self.n_clips = len(sizes), sum(sizes)
+        self.seconds: dict[str, float] = {}
         self._embedder: Any = None
 
     def _shards(self) -> Iterator[list[list[Row]]]:
@@ -55,6 +57,7 @@ class Passes:
             clips = {jobs.name(job): {name: job["clip"][name] for name in ("split", "source", "tags")} for job in own}
             self.surveyed.write(number, {"filters": rows, "rejects": rejects}, {"able": able, "clips": clips})
             progress.step(len(own))
+        self.seconds["survey_s"] = round(progress.seconds, 2)
 
     def make(self, run: Map, known: Known) -> None:
         """Second pass: the rows of the clips that stay."""
@@ -75,6 +78,7 @@ class Passes:
             own = clips.pop(number)
             self._finish(number, own, results, known)
             progress.step(len(own))
+        self.seconds["make_s"] = round(progress.seconds, 2)
 
     def _job(self, clip: Row, near: list[Row], cells: Any) -> jobs.Job:
         return jobs.job(clip, near, cells, self.own, self.seed, self.source)
@@ -93,7 +97,10 @@ class Passes:
         measured = self.surveyed.rows(number, "filters") + [known.twins[name] for name in clips if name in known.twins]
         tables["filters"] = measured + tables["filters"]
         left = {key: sum(r[key] for r in made) for key in ("duplicates", "unled")}
-        self.made.write(number, tables, {"clips": len(clips), **left})
+        used: Counter[str] = Counter()
+        for one in made:
+            used.update(one["usage"])
+        self.made.write(number, tables, {"clips": len(clips), "usage": used, **left})
 
     def _embedded(self, pairs: list[Row], clips: dict[str, Row]) -> list[Row]:
         """The filters that need an embedder; none without one."""

@@ -85,7 +85,8 @@ def report(tally: Tally, known: Known, work: Passes, out: Path) -> StageReport:
         "clips kept": Metric(value=known.n_clips, unit="clips"),
     }
     shown = page(tally, known, work.source, out / "filters", work.own, warnings)
-    return StageReport(stage="synthesize", metrics=metrics, counts=counts, warnings=warnings, page=shown)
+    cost = work.seconds | {f"captioner_{name}": float(value) for name, value in tally.usage.items()}
+    return StageReport(stage="synthesize", metrics=metrics, counts=counts, warnings=warnings, cost=cost, page=shown)
 
 
 def _warnings(tally: Tally, known: Known, own: SynthesizeConfig) -> list[str]:

@@ -31,6 +31,7 @@ class Tally:
     duplicates: int = 0
     unled: int = 0
     n_clips: int = 0
+    usage: Counter[str] = field(default_factory=Counter)  # of the captioner
     examples: dict[str, list[Row]] = field(default_factory=dict)
     thoughts: dict[str, list[Row]] = field(default_factory=dict)  # of the examples, by pair id
     rejects: list[Row] = field(default_factory=list)  # the first of them
@@ -59,6 +60,7 @@ class Tally:
         self.n_clips += notes["clips"]
         self.duplicates += notes["duplicates"]
         self.unled += notes["unled"]
+        self.usage.update(notes["usage"])
         new = []
         for pair in pairs:
             self.cells[pair["task"], pair["style"]] += 1
