@@ -15,7 +15,7 @@ from tests.tools import chain
 from uvrlab import promotions, registry, release, runs
 from uvrlab.cli import main
 from uvrlab.config import load_config
-from uvrlab.gate import GatePolicy
+from uvrlab.gate import GatePolicy, judge
 from uvrlab.runs import RunError
 from uvrlab.stages import run_stage
 
@@ -94,6 +94,15 @@ def test_fresh_results_of_production_are_taken_and_those_of_another_model_refuse
     assert promotions.production(home) != better
     with pytest.raises(RunError, match="expected production's"):
         release.propose(home, better, POLICY, incumbent_results=tmp_path / "better" / "evaluate")
+
+
+def test_results_of_another_benchmark_cannot_judge_and_the_remedy_names_folders_that_exist(tmp_path, lab, home):
+    first = lab("first")
+    other = chain.model(tmp_path, chain.sources(tmp_path / "moved"), "other", benchmark="d")
+    verdict = judge(other["evaluate"], home, POLICY)
+    assert verdict.exit_code == 2 and "benchmark digests differ" in verdict.reasons[0]
+    model = home / "versions" / first / "model"
+    assert f"--in benchmark={other['ingest']} --in model={model} --out" in verdict.reasons[-1]
 
 
 @pytest.mark.parametrize("line", [0, 1, 2])

@@ -57,7 +57,7 @@ def sources(root: Path, *, green: bool = True) -> Chain:
     return chain
 
 
-def model(root: Path, base: Chain, name: str, *, wins: int = 0, losses: int = 0, queries: int = QUERIES) -> Chain:
+def model(root: Path, base: Chain, name: str, *, wins: int = 0, losses: int = 0, benchmark: str = "b") -> Chain:
     """sft and evaluate under `root/name`: of a model that differs from every other by these hits and misses."""
     chain = {**base, "sft": root / name / "sft", "evaluate": root / name / "evaluate"}
     for stage in ("sft", "evaluate"):
@@ -66,9 +66,9 @@ def model(root: Path, base: Chain, name: str, *, wins: int = 0, losses: int = 0,
     (chain["sft"] / "model" / "adapter_model.safetensors").write_text(f"weights of {name}")
     seal(chain["sft"], "sft", {"clips": base["ingest"], "uvrd": base["synthesize"], "checks": base["validate"]}, {"steps": 7})
     row = {"dataset": "world", "ability": "CG", "mode": "speed", "metric": "R@1", "model_digest": _digest(name)}
-    row |= {"benchmark_digest": "b" * 64, "first_relevant_rank": 1, "top_ids": [], "n_candidates": 4, "n_tokens": 0}
+    row |= {"benchmark_digest": benchmark * 64, "first_relevant_rank": 1, "top_ids": [], "n_candidates": 4, "n_tokens": 0}
     hits = set(range(losses, 300)) | set(range(300, 300 + wins))
-    rows = [{**row, "query_id": f"q{i}", "value": float(i in hits), "latency_ms": 0.0} for i in range(queries)]
+    rows = [{**row, "query_id": f"q{i}", "value": float(i in hits), "latency_ms": 0.0} for i in range(QUERIES)]
     results_file.write(chain["evaluate"], results_file.summarise(rows, chances={("world", "R@1"): 0.01}, seed=0, bootstrap=20))
     seal(chain["evaluate"], "evaluate", {"model": chain["sft"], "benchmark": base["ingest"]})
     return chain

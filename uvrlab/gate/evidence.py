@@ -10,6 +10,7 @@ from pathlib import Path
 from uvrlab.evaluation import results as results_file
 from uvrlab.evaluation.results import Evaluation, ResultsError, Table
 from uvrlab.runs import MANIFEST, RunDir, RunError
+from uvrlab.upstream import hints
 
 SHOWN = 3  # examples in a reason
 
@@ -140,11 +141,16 @@ def _queries(one: Evidence, mode: str, metric: str, dataset: str) -> set[str]:
 
 
 def remedy(candidate: Evidence, incumbent: Evidence) -> str:
-    """The command that evaluates the incumbent as the candidate was."""
-    model = incumbent.folder.parent / "model"
-    where = str(model) if model.is_dir() else f"MODEL_DIR_OF_{incumbent.evaluation.results.model_digest[:12]}"
-    bench = candidate.run.manifest.inputs.get("benchmark", "") if candidate.run else ""
+    """The command that evaluates the incumbent as the candidate was; a folder that is not known here is named by its run."""
+    beside = incumbent.folder.parent / "model"  # in a registered version
+    model = str(beside) if (beside / MANIFEST).is_file() else _input(incumbent, "model")
     return (
-        f"uvr run evaluate --config RECIPE --in benchmark=RUN_DIR{f'_OF_{bench[:12]}' if bench else ''} --in model={where} "
+        f"uvr run evaluate --config RECIPE --in benchmark={_input(candidate, 'benchmark')} --in model={model} "
         "--out runs/incumbent-again"
     )
+
+
+def _input(one: Evidence, name: str) -> str:
+    digest = one.run.manifest.inputs.get(name, "") if one.run else ""
+    path = hints(one.run.path).get(digest) if one.run else None
+    return str(path) if path and path.is_dir() else f"DIR_OF_{name.upper()}" + (f"_RUN_{digest[:12]}" if digest else "")
