@@ -24,7 +24,7 @@ from uvrlab.validation.words import FACTOR
 SLACK_S = 1e-3  # a container's clock counts in milliseconds
 COLUMNS = ("start_s", "end_s", "split")
 SLACK_DB = 0.02  # loudness is written with two decimals
-TASKS = ("T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V", "TI2I", "I2I", "TI2T", "TI2TI")
+TASKS = ("T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V", "TI2I", "I2I", "TI2T", "TI2TI", "I2T", "T2TI")
 LETTERS = {"text": "T", "image": "I", "video": "V", "audio": "A"}  # sound that comes with a video has no letter of its own
 
 
