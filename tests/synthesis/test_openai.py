@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from uvrlab.synthesis.captioners.base import STRATEGIES, ProviderError
 from uvrlab.synthesis.captioners.endpoint import backoff_s, retry_after_s
 from uvrlab.synthesis.captioners.openai import Ask, OpenAI
 from uvrlab.synthesis.captioners.prompts import FOLDER, prompt
+from uvrlab.synthesis.captioners.world import World
+from uvrlab.synthesis.extend import extend
 from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
@@ -290,3 +292,20 @@ def test_waits_grow_and_honour_the_server() -> None:
     for text, expected in (("3", 3.0), ("-1", 0.0), ("9999", 120.0), ("soon", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)):
         assert retry_after_s(httpx.Response(503, headers={"Retry-After": text})) == expected
     assert retry_after_s(httpx.Response(503)) is None
+
+
+class Forgetful(World):
+    """Has no question and no thought to give."""
+
+    def questions(self, view: ClipView, rng: np.random.Generator) -> list[Row]:
+        raise ProviderError("no valid question")
+
+    def target_trace(self, view: ClipView, rng: np.random.Generator, error_rate: float) -> None:
+        raise ProviderError("no valid thought")
+
+
+def test_a_failed_question_or_thought_costs_itself_and_not_the_pair(world_clip: Callable[..., Row]) -> None:
+    clip = ClipView(world_clip("train", 0), Path())
+    made = extend(clip, [], {Cell("T2V", "concise"): 1}, Forgetful(), SynthesizeConfig(), 0)
+    assert len(made.pairs) == 1 and [t["side"] for t in made.traces] == ["query"]
+    assert [r["reason"] for r in made.rejects] == ["no questions", "no trace"]

@@ -56,10 +56,13 @@ def extend(
     out, seen, clip_id = Extension(), set[tuple[Any, ...]](), view.row["clip_id"]
     try:
         provider.check(view)
-        out.questions = _questions(view, provider, seed)
     except ProviderError as error:
         out.reject(clip_id, "no words", str(error))
         return out
+    try:
+        out.questions = _questions(view, provider, seed)
+    except ProviderError as error:
+        out.reject(f"{clip_id}/questions", "no questions", str(error))
     subject = Subject(view, references, provider, own)
     for cell, number in ((cell, n) for cell, count in cells.items() for n in range(count)):
         pair_id = f"{clip_id}:{cell}:{number}"
@@ -109,7 +112,11 @@ def _traces(pair_id: str, cell: Cell, made: Draft, subject: Subject, seed: int, 
     """Query and target traces from separate generators: neither side's wording depends on the other's. Unfit ones are rejects."""
     rows = []
     for side in ("query", "target"):
-        thought = _thought(side, cell, made, subject, stable_rng(seed, f"{side} trace", pair_id))
+        try:
+            thought = _thought(side, cell, made, subject, stable_rng(seed, f"{side} trace", pair_id))
+        except ProviderError as error:
+            out.reject(f"{pair_id}/{side}", "no trace", str(error))
+            continue
         if thought is None:
             continue
         think, answer, flags = thought

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from uvrlab.data.media import MediaError
 from uvrlab.data.sampling import sample_times
 from uvrlab.data.schema import WORD_RANGES, iter_rows
 from uvrlab.report import Report, Strip
-from uvrlab.synthesis.captioners.base import STRATEGIES
+from uvrlab.synthesis.captioners import Captioner, ProviderError, captioner
+from uvrlab.synthesis.captioners.base import STRATEGIES, Measuring
 from uvrlab.synthesis.filters.pages import section
 from uvrlab.synthesis.known import Known
 from uvrlab.synthesis.tally import EXAMPLES, Tally
@@ -37,11 +39,12 @@ def page(tally: Tally, known: Known, source: Path, filters: Path, own: Synthesiz
         promise = f"{low}-{high} words promised" if low else "no range promised"
         words = np.repeat(list(lengths), list(lengths.values()))
         report.histogram(words, "words", bins=20, caption=f"Words a query, {style} ({promise}, n = {len(words)})")
-    clips = _clips(tally, source)
+    clips, provider = _clips(tally, source), captioner(own)
     for task, pairs in sorted(tally.examples.items()):
         report.section(task, f"The first {EXAMPLES} pairs.")
         for pair in pairs:
             _show(report, pair, clips, tally)
+            _measured(report, pair, clips, provider)
     if own.filters.enabled:
         section(report, iter_rows("filters", filters), own.filters)
     if tally.usage:
@@ -92,6 +95,14 @@ def _show(report: Report, pair: Row, clips: Mapping[str, ClipView], tally: Tally
         _sound(report, pair[side], clips, side)
     if thoughts := tally.thoughts.get(pair["pair_id"]):
         report.details("traces", "\n\n".join(f"{t['side']}: {t['think']}\n-> {t['answer']}" for t in thoughts))
+
+
+def _measured(report: Report, pair: Row, clips: Mapping[str, ClipView], provider: Captioner) -> None:
+    """What the captioner measured in the target's clip, where it works from measurements."""
+    view = clips.get(pair["target"]["clip_id"] or "")
+    if isinstance(provider, Measuring) and view is not None:
+        with suppress(ProviderError):
+            report.text(f"measured: {'; '.join(provider.facts(view))}")
 
 
 def _strip(item: Row, clips: Mapping[str, ClipView], side: str) -> list[Strip]:

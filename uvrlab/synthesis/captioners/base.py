@@ -7,7 +7,7 @@ write for a clip it says beforehand (`tasks`, `styles`, `strategies`); what fail
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -71,6 +71,14 @@ class Captioner(Protocol):
 
     def questions(self, view: ClipView, rng: np.random.Generator) -> list[Row]:
         """Rows of the questions table without clip_id and split."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A captioner that can show what it measured."""
+
+    def facts(self, view: ClipView) -> list[str]:
+        """A line a fact. Raises ProviderError where the clip does not decode."""
 
 
 def draw_profile(rng: np.random.Generator) -> Profile:
