@@ -320,6 +320,7 @@ class EvaluateConfig(Section):
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
     modes: tuple[Literal["speed", "think"], ...] = ("speed",)  # the disc vector; the gen vector behind a thought
+    questions: Count = 0  # of the benchmark, each asked under four conditions; apart from retrieval
 
 
 class RegisterConfig(Section):
@@ -336,7 +337,7 @@ class Config(Section):
     """A whole recipe."""
 
     run: RunConfig = RunConfig()
-    profile: Literal["full"] = "full"
+    profile: Literal["full", "gve", "ume-r1"] = "full"
     backbone: str = "nano-omni"
     ingest: IngestConfig = IngestConfig()
     synthesize: SynthesizeConfig = SynthesizeConfig()

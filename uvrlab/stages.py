@@ -105,7 +105,7 @@ STAGES: dict[str, Stage] = {
                 "incumbent": Input("results", optional=True),
             },
             ("results",),
-            (*_MODEL, "evaluation"),
+            (*_MODEL, "rewards", "evaluation"),
             Resources(cpu=8, memory_gib=32, gpus=1),
         ),
         Stage(

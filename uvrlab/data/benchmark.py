@@ -24,11 +24,12 @@ REWORDINGS = 8  # tries to tell two clips apart before their common text gets bo
 
 @dataclass
 class Benchmark:
-    """The three tables of a benchmark, and what could not become part of it."""
+    """The tables of a benchmark, and what could not become part of it. `questions` are there where a source knows answers."""
 
     queries: list[Row] = field(default_factory=list)
     corpus: list[Row] = field(default_factory=list)
     clips: list[Row] = field(default_factory=list)
+    questions: list[Row] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
     def add(self, queries: Iterable[QueryRow], candidates: Iterable[Candidate], clips: Mapping[str, Row]) -> None:
@@ -55,8 +56,8 @@ class Benchmark:
         self.clips = [row for clip_id, row in clips.items() if clip_id in used]
 
     def write(self, folder: Path) -> None:
-        """`folder/{queries,corpus,clips}/part-*.parquet`; media stay where the clips' URIs say."""
-        for table in ("queries", "corpus", "clips"):
+        """`folder/{queries,corpus,clips}/part-*.parquet`, and `questions` if any; media stay where the clips' URIs say."""
+        for table in ("queries", "corpus", "clips", *(["questions"] if self.questions else [])):
             schema.write_table(table, getattr(self, table), folder / table)
 
 
@@ -121,8 +122,11 @@ def text_queries(dataset: str, ability: str, style: str, texts: Sequence[tuple[s
 
 
 def add_world(made: Benchmark, clips: Sequence[Row], seed: int) -> None:
-    """`world-<style>` for the five caption styles, `world-i2v`, `world-v2v`: all test clips are the candidates of each."""
-    from uvrlab.data.world import Scene, captions
+    """`world-<style>` for the five caption styles, `world-i2v`, `world-v2v`: all test clips are the candidates of each.
+
+    Every kind of question that a clip allows is asked once.
+    """
+    from uvrlab.data.world import Scene, captions, questions
 
     texts: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {style: [] for style in STYLE_ABILITIES}
     seen: set[str] = set()
@@ -137,6 +141,7 @@ def add_world(made: Benchmark, clips: Sequence[Row], seed: int) -> None:
         seen.update(text.values())
         for style, rows in texts.items():
             rows.append((clip["clip_id"], text[style], (clip["clip_id"],)))
+        made.questions += [q.to_row() for q in questions(scene, stable_rng(seed, "benchmark questions", clip["clip_id"]))]
     queries = [q for style, rows in texts.items() for q in text_queries(f"world-{style}", STYLE_ABILITIES[style], style, rows)]
     queries += visual_queries("world", clips, seed)
     _add_whole(made, queries, clips, clips)

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from uvrlab import runs
 from uvrlab.data.items import ClipIndex, Item
-from uvrlab.data.questions import Asked, Span
+from uvrlab.data.questions import Asked, Span, read_questions, read_spans
 from uvrlab.data.schema import item as item_row
+from uvrlab.data.schema import read_table
 from uvrlab.data.world import Scene
 from uvrlab.evaluation import grounded, results
 from uvrlab.evaluation.metrics import PairedEffect, paired_bootstrap
+from uvrlab.evaluation.tasks import TaskError
 from uvrlab.models.respond import CONDITIONS, Condition, respond, under
+from uvrlab.runs import sha256_bytes
 
 MAX_TOKENS = 192
 DATASETS = {needs: f"answers-{needs}" for needs in ("picture", "sound", "both")}
@@ -124,6 +129,54 @@ def summarise(found: Sequence[Mapping[str, Any]], *, seed: int, bootstrap: int) 
 def _chance(found: Sequence[Mapping[str, Any]], dataset: str) -> float | None:
     options = [row["n_candidates"] for row in found if (row["dataset"], row["metric"], row["mode"]) == (dataset, "accuracy", "av")]
     return float(np.mean([1 / n for n in options])) if options and all(options) else None
+
+
+def evaluate(embedder: Any, bench: Any, count: int, *, workers: int, seed: int, bootstrap: int) -> results.Evaluation | None:
+    """Ask `count` questions of a benchmark, a third of each need as far as there are; None where it has no questions.
+
+    `bench` is an `evaluate.Benchmark`. Raises TaskError where a clip cannot be decoded.
+    """
+    from uvrlab.data.workers import MediaPool
+    from uvrlab.models.features import FeatureCache
+
+    folder = bench.base / "benchmark"
+    if not (folder / "questions").is_dir():
+        return None
+    chosen = choose(read_questions(folder), count)
+    cache = FeatureCache(
+        runs.work_dir() / "features", embedder.model, embedder.collate, embedder.preprocess.sampling, embedder.device
+    )
+    with MediaPool(workers) as pool:
+        rejects = cache.add([question_item(bench.index, question) for question in chosen], pool=pool)
+    if rejects:
+        first = f"{rejects[0].item}: {rejects[0].reason}, {rejects[0].detail}"
+        raise TaskError(f"the clips of {len(rejects)} questions cannot be shown, first {first}; ingest again without them")
+    said = ask(embedder, cache, chosen, bench.index)
+    found = rows(said, truth(folder), model_digest=embedder.digest, benchmark_digest=runs.digest_json([bench.digest, count]))
+    return summarise(found, seed=seed, bootstrap=bootstrap)
+
+
+def choose(questions: Sequence[Asked], count: int) -> list[Asked]:
+    """`count` questions, as even over what they need as there are, in table order. The choice never moves with a run's seed."""
+    by_needs: dict[str, list[Asked]] = {}
+    for question in sorted(questions, key=lambda q: sha256_bytes(q.question_id.encode())):
+        by_needs.setdefault(question.needs, []).append(question)
+    chosen: set[str] = set()
+    for left, needs in zip(range(len(by_needs), 0, -1), sorted(by_needs, key=lambda n: len(by_needs[n])), strict=True):
+        chosen |= {q.question_id for q in by_needs[needs][: (count - len(chosen)) // left]}
+    return [question for question in questions if question.question_id in chosen]
+
+
+def truth(folder: Path) -> Truth:
+    """True spans, scenes and durations of a benchmark's clips, on each clip's own clock."""
+    clips = {row["clip_id"]: row for row in read_table("clips", folder / "clips")}
+    asked = {q.question_id: q.clip_id for q in read_questions(folder)}
+    spans = {
+        name: [(a - clips[asked[name]]["start_s"], b - clips[asked[name]]["start_s"]) for a, b in own]
+        for name, own in read_spans(folder).items()
+    }
+    scenes = {name: Scene.from_json(row["scene"]) for name, row in clips.items() if row["scene"]}
+    return Truth(spans, scenes, {name: row["end_s"] - row["start_s"] for name, row in clips.items()})
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
 from uvrlab.data.items import ClipIndex, Item
 from uvrlab.data.media import media_sha256
-from uvrlab.evaluation import results, tasks
+from uvrlab.evaluation import answers, results, tasks
 from uvrlab.runs import RunDir, StageReport
 
 METRICS = ("R@1", "R@5", "R@10", "MRR")
@@ -29,23 +29,41 @@ METRICS = ("R@1", "R@5", "R@10", "MRR")
 def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Path) -> StageReport:
     """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
 
-    The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be encoded is
-    an error, because a benchmark with missing candidates is another benchmark.
+    With `questions`, `answers/` and `base/answers/` hold the same two of the questions. The base is the `base` input, else the
+    bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with
+    missing candidates is another benchmark.
     """
-    from uvrlab.evaluation import evaluate_report
+    from uvrlab.evaluation import answers_report, evaluate_report
     from uvrlab.models.device import torch_device
     from uvrlab.models.encode import Embedder
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
     device = torch_device(config.run.device)
-    trained = score(Embedder.load(inputs["model"] / "model", device), bench, own, config.run.workers, config.run.seed)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
-    base = score(Embedder.load(start, device), bench, own, config.run.workers, config.run.seed)
-    results.write(out, trained)
-    (out / "base").mkdir()
-    results.write(out / "base", base)
+    scored, answered = [], []
+    for path, folder in ((inputs["model"] / "model", out), (start, out / "base")):
+        embedder = Embedder.load(path, device)
+        scored.append(score(embedder, bench, own, config.run.workers, config.run.seed))
+        folder.mkdir(exist_ok=True)
+        results.write(folder, scored[-1])
+        answered.append(_answers(embedder, bench, config, folder / "answers"))
+    trained, base = scored
     incumbent = results.read(inputs["incumbent"]) if "incumbent" in inputs else None
-    return evaluate_report.make(config, bench, trained, base, incumbent)
+    report = evaluate_report.make(config, bench, trained, base, incumbent)
+    answers_report.add(report, answered[0], answered[1], config.run.seed)
+    return report
+
+
+def _answers(embedder: Any, bench: Benchmark, config: StageConfig[EvaluateConfig], folder: Path) -> results.Evaluation | None:
+    """Ask and write, where questions are wanted and there are any."""
+    own, run = config.own, config.run
+    if not own.questions:
+        return None
+    found = answers.evaluate(embedder, bench, own.questions, workers=run.workers, seed=run.seed, bootstrap=own.bootstrap)
+    if found is not None:
+        folder.mkdir()
+        results.write(folder, found)
+    return found
 
 
 @dataclass(frozen=True)
