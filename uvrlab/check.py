@@ -79,11 +79,12 @@ def _paths(where: str, source: SourceConfig) -> Iterator[str]:
 def _words(config: Config) -> Iterator[str]:
     source, provider = config.ingest.source, config.synthesize.provider
     if source.kind != "world" and provider == "world":
-        yield f"synthesize.provider: 'world' reads scene graphs, source {source.kind!r} has none; set synthesize.provider=given"
+        remedy = "set synthesize.provider=given or rules"
+        yield f"synthesize.provider: 'world' reads scene graphs, source {source.kind!r} has none; {remedy}"
     if source.kind == "folder" and not source.captions and provider == "given" and config.synthesize.tasks.get("T2V"):
         yield (
             "ingest.source.captions: none, so no text query can be made or asked; "
-            "name a CSV or JSONL of captions, or set synthesize.tasks={I2V: 0.5, V2V: 0.5}"
+            "name a CSV or JSONL of captions, or set synthesize.provider=rules, or synthesize.tasks={I2V: 0.5, V2V: 0.5}"
         )
 
 

@@ -22,7 +22,8 @@ from uvrlab.synthesis.captioners.answers import problems, text_problems
 from uvrlab.synthesis.captioners.base import PROFILES, ProviderError, draw_profile
 from uvrlab.synthesis.captioners.facts import Facts, Stretch, measure_facts
 from uvrlab.synthesis.captioners.loudness import Loudness, measure_loudness
-from uvrlab.synthesis.captioners.rules import Rules, write
+from uvrlab.synthesis.captioners.rules import Rules
+from uvrlab.synthesis.captioners.styles import write
 from uvrlab.synthesis.view import ClipView
 
 Row = dict[str, Any]

@@ -25,6 +25,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "out": ("the view draws back", "the view goes backwards or zooms out"),
     "about": ("the view moves in changing directions", "the view moves about"),
 }
+LIGHTER, LOUDER_DB, LIVELIER = 25.0, 9.0, 3.0  # differences that a viewer notices: of luma, of level, a ratio of motions
 TOWARDS = {"left": "towards the left", "right": "towards the right", "up": "upwards", "down": "downwards"}
 _STOP = frozenset(
     {"and", "are", "being", "for", "from", "had", "has", "have", "her", "him", "his", "into", "its", "off", "one", "over", "she"}
