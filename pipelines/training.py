@@ -10,6 +10,7 @@ from zenml import pipeline
 
 from pipelines.recipe import absolute_recipe
 from steps.evaluate import evaluate
+from steps.grpo import grpo
 from steps.ingest import ingest
 from steps.register import register
 from steps.sft import sft
@@ -18,7 +19,7 @@ from steps.validate import validate
 from uvrlab.listing import source_listing
 from uvrlab.stages import STAGES, graph
 
-STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, evaluate, register)}
+STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, grpo, evaluate, register)}
 
 
 @pipeline

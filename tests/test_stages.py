@@ -85,7 +85,7 @@ def test_a_run_seed_does_not_touch_a_stage_that_reads_none(planted, tmp_path):
 
 
 def test_an_uncached_stage_always_runs_and_keeps_its_digest(planted, tmp_path):
-    for name in ("ingest", "synthesize", "validate", "sft", "evaluate", "register"):
+    for name in stages.STAGES:
         planted.put(name)
     first = run_graph(CONFIG, tmp_path)
     again = run_graph(CONFIG, tmp_path)

@@ -96,6 +96,14 @@ STAGES: dict[str, Stage] = {
             Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
         ),
         Stage(
+            "grpo",
+            "uvrlab.training.grpo:run",
+            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            ("model",),
+            (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py"),
+            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+        ),
+        Stage(
             "evaluate",
             "uvrlab.evaluation.evaluate:run",
             {
@@ -119,7 +127,11 @@ STAGES: dict[str, Stage] = {
     )
 }
 
-PROFILES: dict[str, tuple[str, ...]] = {"full": tuple(STAGES)}
+PROFILES: dict[str, tuple[str, ...]] = {
+    "full": tuple(STAGES),
+    "gve": ("ingest", "synthesize", "validate", "sft", "evaluate", "register"),
+    "ume-r1": ("ingest", "synthesize", "validate", "sft", "grpo", "evaluate", "register"),
+}
 
 
 def graph(profile: str = "full") -> dict[str, dict[str, str]]:

@@ -11,6 +11,7 @@ Overridden, each because stock TRL hands only images to the scoring pass and nor
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -279,7 +280,7 @@ def trl_config(own: GrpoConfig, run: RunConfig, folder: Path, sides: int) -> Trl
         "seed": run.seed,
         "use_cpu": run.device == "cpu",
         "bf16": own.bf16,
-        "gradient_checkpointing": own.gradient_checkpointing,
+        "activation_checkpointing": own.gradient_checkpointing,
         "deepspeed": own.deepspeed,
         "disable_dropout": True,  # a rollout must be as likely when it is scored as it was when it was sampled
         "report_to": "none",
@@ -288,7 +289,7 @@ def trl_config(own: GrpoConfig, run: RunConfig, folder: Path, sides: int) -> Trl
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
     }
-    world = TrlConfig(output_dir=str(folder), use_cpu=run.device == "cpu", bf16=False, report_to="none").world_size
+    world = int(os.environ.get("WORLD_SIZE", "1"))
     share, rest = divmod(own.pairs, own.micro_batches * world)
     if rest:
         raise ValueError(
