@@ -16,7 +16,7 @@ import pandas as pd
 
 from uvrlab.validation.suites import Verdict
 
-NOISE = 3.0  # by how many standard errors a score of few rows must stand out
+NOISE = 4.0  # by how many standard errors a score of few rows must stand out
 
 
 def limit(n_current: int, n_reference: int, most: float) -> float:
