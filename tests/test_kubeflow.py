@@ -210,5 +210,6 @@ def test_the_real_stages_run_through_the_compiled_graph_to_the_digests_of_the_pl
         environment = {**house.environment(REPO), "UVR_WORK": str(at / "work"), "UVR_HOME": str(tmp_path / "home")}
         done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    found = {engine: {n: runs.RunDir(tmp_path / engine / engine / n).digest for n in graph()} for engine in ("kfp", "cli")}
+    at = {"kfp": tmp_path / "kfp" / "kfp", "cli": tmp_path / "cli"}
+    found = {engine: {n: runs.RunDir(folder / n).digest for n in graph()} for engine, folder in at.items()}
     assert found["kfp"] == found["cli"]
