@@ -89,10 +89,6 @@ def test_folders_of_benchmarks_and_weights_are_dependencies_of_the_stages_that_r
 def told(tmp_path_factory) -> dict[str, Any]:
     """What happened in a copy of the project under git and DVC; every `dvc` command ran in one process."""
     folder = house.build(tmp_path_factory.mktemp("dvc"))
-    for file in (".dvc/config", ".dvcignore"):
-        (folder / file).parent.mkdir(exist_ok=True)
-        shutil.copyfile(REPO / file, folder / file)
-    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     shutil.copyfile(Path(__file__).parent / "tools" / "dvc_driver.py", folder / "driver.py")
     done = subprocess.run([sys.executable, "driver.py"], cwd=folder, env=house.environment(folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

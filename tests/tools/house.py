@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from uvrlab.stages import STAGES
@@ -50,10 +51,20 @@ def run(config, inputs, out):
 )
 
 
+def copy(folder: Path, *left_out: str) -> Path:
+    """A copy of the project under git and DVC, with its real stages."""
+    for part in PARTS:
+        shutil.copytree(REPO / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", *left_out))
+    for file in (".dvc/config", ".dvcignore"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(REPO / file, folder / file)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    return folder
+
+
 def build(folder: Path) -> Path:
     """Make the copy in `folder`, with a recipe `configs/tiny.yaml` that fits it."""
-    for part in PARTS:
-        shutil.copytree(REPO / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    copy(folder, "assets")
     (folder / "uvrlab" / "assets").mkdir(exist_ok=True)
     (folder / "uvrlab" / "assets" / "weights.txt").write_text("stand-in")
     for name, stage in STAGES.items():
