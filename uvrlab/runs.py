@@ -124,6 +124,15 @@ def work_dir() -> Path:
     return Path(os.environ.get("UVR_WORK", "work")).resolve()
 
 
+def process() -> int:
+    """Which of the processes of one stage this is, as torchrun numbers them; 0 owns the run directory."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 _key: ContextVar[str] = ContextVar("run_key")
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -186,12 +187,17 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
     digests = {name: run.digest for name, run in sorted(_open_inputs(stage, inputs).items())}
     view, code = config.digest_view(), runs.code_digest(stage.sources)
     key, listing = runs.run_key(view, digests, code), source_listing(config)
+    if runs.processes() > 1 and stage.resources.gpus < 2:
+        raise RunError(f"stage {stage.name!r} is one process, found {runs.processes()}; start it without torchrun")
+    if runs.process() > 0:
+        kept = None if force else _finished(out, key, listing)
+        return kept or _accompany(stage, config, inputs, _work_key(key, listing))
     with runs.lock(runs.work_dir() / "out" / runs.digest_json(str(out.resolve()))), runs.lock(runs.work_dir() / key):
         if stage.cached and not force and (report := _finished(out, key, listing)):
             return report
         runs.clear(out)
         started = time.monotonic()
-        with runs.Heartbeat(out, stage.name), runs.working(runs.digest_json([key, listing]) if listing else key):
+        with runs.Heartbeat(out, stage.name), runs.working(_work_key(key, listing)):
             report = load(stage.target)(config, {n: Path(p) for n, p in inputs.items()}, out)
             runs.write_json(out / "metrics.json", {name: metric.value for name, metric in sorted(report.metrics.items())})
             manifest = runs.seal(out, stage=stage.name, config=view, inputs=digests, code=code)
@@ -204,6 +210,16 @@ def run_stage(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path, *
             upstream.carry(out, inputs)
         runs.finish(out, manifest)
     return report
+
+
+def _work_key(key: str, listing: str) -> str:
+    return runs.digest_json([key, listing]) if listing else key
+
+
+def _accompany(stage: Stage, config: StageConfig[Any], inputs: Mapping[str, Path], key: str) -> StageReport:
+    """What a process of torchrun other than the first does: it takes part in the work, and what it writes is thrown away."""
+    with tempfile.TemporaryDirectory() as scratch, runs.working(key):
+        return load(stage.target)(config, {n: Path(p) for n, p in inputs.items()}, Path(scratch))
 
 
 def _finished(out: Path, key: str, listing: str) -> StageReport | None:

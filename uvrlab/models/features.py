@@ -63,9 +63,14 @@ class FeatureCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._where: dict[str, list[tuple[Path, str]]] = {}
         self._open: dict[Path, Any] = {}
+        self.refresh()
+        self.computed = 0  # clips that went through the towers in this process
+
+    def refresh(self) -> None:
+        """Take note of what other processes have written."""
+        self._where.clear()
         for shard in sorted(self.folder.glob("*.safetensors")):
             self._index(shard)
-        self.computed = 0  # clips that went through the towers in this process
 
     def key(self, item: Item) -> str:
         """Name of an item's media; text and instruction do not enter."""
