@@ -248,14 +248,15 @@ class LoraConfig(Section):
 
 
 class SftConfig(Section):
-    """Contrastive + next-token fine-tuning (UME-R1 stage 1, first form)."""
+    """Contrastive + next-token fine-tuning (UME-R1 stage 1): one template and one forward pass a side."""
 
     steps: Positive = 200
     batch_size: Positive = 64
     learning_rate: float = 1e-3
     warmup_share: Share = 0.05
     weight_decay: float = 0.01
-    temperature: float = 0.05
+    temperature: float = 0.05  # ours, for 64 pairs; published 0.02, with 256 in the pool
+    chunk_pairs: Positive | None = None  # gradient cache: pairs in memory at once, with the gradient of the whole batch
     weight_contrastive: float = 1.0
     weight_gen: float = 1.0
     weight_next_token: float = 1.0

@@ -96,3 +96,22 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     one, other = (load_file(tmp_path / name / "checkpoint-6" / "adapter.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert resumed == whole
+
+
+def test_the_gradient_cache_gives_the_gradients_and_the_run_of_the_whole_batch(tmp_path):
+    """Chunks of 3 pairs out of 4, so that the last one is smaller; InfoNCE still sees all 4, next token counts all tokens."""
+    gradients, ends = [], []
+    for chunk in (None, 3):
+        model, batches = build(2)
+        batches.chunk_pairs = chunk
+        trainer = contrastive.make_trainer(model, batches, OWN, RunConfig(), tmp_path / str(chunk))
+        trainer.training_step(trainer.model, batches[0]) if chunk else trainer.compute_loss(trainer.model, batches[0]).backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+        model, batches = build(2)
+        batches.chunk_pairs = chunk
+        own = OWN.model_copy(update={"steps": 2})
+        ends.append(contrastive.train(model, batches, own, RunConfig(), tmp_path / f"run {chunk}")[-1])
+    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 10
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-4)
+    assert ends[1] == pytest.approx(ends[0], rel=1e-3)

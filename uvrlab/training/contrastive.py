@@ -3,58 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from uvrlab.config import RunConfig, SftConfig
-from uvrlab.data.collate import Batch, Collator
+from uvrlab.data.batch import IGNORED, Batch
+from uvrlab.data.collate import Collator
 from uvrlab.losses.contrastive import gather_with_grad, info_nce
+from uvrlab.losses.gradcache import cached_backward
 from uvrlab.models import towers
 from uvrlab.models.features import FeatureCache
 from uvrlab.progress import Progress
+from uvrlab.training.checkpoints import AdapterCheckpoints, mark_complete, newest_checkpoint
 from uvrlab.training.pairs import Pair
 
-COMPLETE = "complete"
 LOG_EVERY = 10
 
 
 class TwoSided(nn.Module):
-    """loss = w_c InfoNCE(disc) + w_g InfoNCE(gen) + w_t next token (UME-R1 stage 1), both sides in this one forward."""
+    """loss = w_c InfoNCE(disc) + w_g InfoNCE(gen) + w_t next token (UME-R1 stage 1), one forward pass a side."""
 
     def __init__(self, model: Any, own: SftConfig) -> None:
         super().__init__()
         self.model, self.own = model, own
 
-    def forward(self, query: Batch, target: Batch, target_ids: Tensor) -> dict[str, Tensor]:
-        """Losses of one batch of pairs: `loss` and its unweighted parts. `target_ids` (B,)."""
-        own, device = self.own, str(next(self.parameters()).device)
-        query, target = query.to(device), target.to(device)
-        states = [towers.forward(self.model, side) for side in (query, target)]  # (B, L, width) each
-        ids = gather(target_ids.to(device))
-        parts = {"disc": self._nce(states, [query.disc_positions, target.disc_positions], ids)}
-        if own.weight_gen and bool((query.gen_positions >= 0).all() and (target.gen_positions >= 0).all()):
-            parts["gen"] = self._nce(states, [query.gen_positions, target.gen_positions], ids)
-        if own.weight_next_token:
-            sums = [towers.next_token_loss(self.model, h, side.labels) for h, side in zip(states, (query, target), strict=True)]
-            total = torch.as_tensor(float(sum(n for _, n in sums)), device=device)
-            # Data-parallel training averages gradients, so each process divides by the mean token count of all of them.
-            parts["next_token"] = sum(loss for loss, _ in sums) / gather(total[None]).mean().clamp(min=1)
-        weights = {"disc": own.weight_contrastive, "gen": own.weight_gen, "next_token": own.weight_next_token}
-        return {"loss": sum(weights[name] * part for name, part in parts.items()), **parts}  # type: ignore[dict-item]
+    def forward(self, query: Batch, target: Batch | None = None, target_ids: Tensor | None = None) -> Any:
+        """Losses of one batch of pairs, `loss` and its unweighted parts, for `target_ids` (B,); of `query` alone its `read`."""
+        if target is None or target_ids is None:
+            return self.read(query)
+        return self.losses(self.read(query), self.read(target), target_ids, [query, target])
 
-    def _nce(self, states: Sequence[Tensor], positions: Sequence[Tensor], ids: Tensor) -> Tensor:
-        """InfoNCE between the sides' unit vectors at one position a row, over the pairs of every process."""
-        read = [h[torch.arange(len(h), device=h.device), at] for h, at in zip(states, positions, strict=True)]
-        query, target = (gather_with_grad(F.normalize(x.float(), dim=-1)) for x in read)  # (W * B, D)
-        return info_nce(query, target, temperature=self.own.temperature, target_ids=ids)
+    def read(self, side: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit disc and gen vectors (b, D) of one side, or of a part of it, and its summed next-token loss (1,)."""
+        side = side.to(str(next(self.parameters()).device))
+        states = towers.forward(self.model, side)  # (b, L, width)
+        rows = torch.arange(len(states), device=states.device)
+        disc, gen = (F.normalize(states[rows, at].float(), dim=-1) for at in (side.disc_positions, side.gen_positions))
+        if not self.own.weight_next_token:
+            return disc, gen, states.new_zeros(1)
+        return disc, gen, towers.next_token_loss(self.model, states, side.labels)[0][None]
+
+    def losses(
+        self, query: tuple[Tensor, ...], target: tuple[Tensor, ...], target_ids: Tensor, batches: Sequence[Batch]
+    ) -> dict[str, Tensor]:
+        """Losses from what was read of both sides; `batches` are all that they were read from."""
+        own, device = self.own, query[0].device
+        ids = gather(target_ids.to(device))
+        parts = {"disc": self._nce(query[0], target[0], ids)}
+        if own.weight_gen and all(bool((batch.gen_positions >= 0).all()) for batch in batches):
+            parts["gen"] = self._nce(query[1], target[1], ids)
+        if own.weight_next_token:
+            total = torch.tensor([float(sum((batch.labels[:, 1:] != IGNORED).sum() for batch in batches))], device=device)
+            # Data-parallel training averages gradients, so each process divides by the mean token count of all of them.
+            parts["next_token"] = (query[2].sum() + target[2].sum()) / gather(total).mean().clamp(min=1)
+        weights = {"disc": own.weight_contrastive, "gen": own.weight_gen, "next_token": own.weight_next_token}
+        return {"loss": torch.stack([weights[name] * part for name, part in parts.items()]).sum(), **parts}
+
+    def _nce(self, query: Tensor, target: Tensor, ids: Tensor) -> Tensor:
+        """InfoNCE between the sides' unit vectors, over the pairs of every process."""
+        both = (gather_with_grad(x) for x in (query, target))  # (W * B, D)
+        return info_nce(*both, temperature=self.own.temperature, target_ids=ids)
 
 
 def gather(x: Tensor) -> Tensor:
@@ -67,29 +83,39 @@ def gather(x: Tensor) -> Tensor:
 
 
 class PairBatches(Dataset):
-    """Item t is batch t of the plan, collated from cached features."""
+    """Item t is batch t of the plan, collated from cached features; with `chunk_pairs` each side comes in parts of that size."""
 
-    def __init__(self, pairs: Sequence[Pair], plan: Sequence[Sequence[int]], cache: FeatureCache, collate: Collator) -> None:
-        self.pairs, self.plan, self.cache, self.collate = pairs, plan, cache, collate
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        plan: Sequence[Sequence[int]],
+        cache: FeatureCache,
+        collate: Collator,
+        chunk_pairs: int | None = None,
+    ) -> None:
+        self.pairs, self.plan, self.cache, self.collate, self.chunk_pairs = pairs, plan, cache, collate, chunk_pairs
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __getitem__(self, step: int) -> dict[str, Any]:
         rows = [self.pairs[i] for i in self.plan[step]]
-        return {
-            "query": self._side([p.query for p in rows], [p.query_response for p in rows]),
-            "target": self._side([p.target for p in rows], [p.target_response for p in rows]),
-            "target_ids": torch.tensor([p.target_id for p in rows]),
-        }
+        size = self.chunk_pairs or len(rows)
+        chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+        query = [self._side([p.query for p in some], [p.query_response for p in some]) for some in chunks]
+        target = [self._side([p.target for p in some], [p.target_response for p in some]) for some in chunks]
+        ids = torch.tensor([p.target_id for p in rows])
+        if self.chunk_pairs is None:
+            return {"query": query[0], "target": target[0], "target_ids": ids}
+        return {"query": query, "target": target, "target_ids": ids}
 
     def _side(self, items: Sequence[Any], responses: Sequence[str | None]) -> Batch:
         # A clip with sound longer than a window has several parts; training looks at the first.
         return self.collate([self.cache.get(item)[0] for item in items], responses, cut=False)
 
 
-class ContrastiveTrainer(Trainer):
-    """Runs the plan in order, keeps only the adapter in checkpoints, and marks a checkpoint complete when all of it is written."""
+class ContrastiveTrainer(AdapterCheckpoints, Trainer):
+    """Runs the plan in order; batches in chunks go through the gradient cache, so that their size does not depend on memory."""
 
     def _get_train_sampler(self, *_: Any, **__: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)  # type: ignore[arg-type]
@@ -99,19 +125,23 @@ class ContrastiveTrainer(Trainer):
         self.parts = {name: float(part.detach()) for name, part in parts.items()}
         return (parts["loss"], parts) if return_outputs else parts["loss"]
 
-    def _trained(self) -> dict[str, Tensor]:
-        return {name: p for name, p in self.accelerator.unwrap_model(self.model).named_parameters() if p.requires_grad}
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        if isinstance(inputs["query"], Batch):
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        two_sided, batches = self.accelerator.unwrap_model(model), [*inputs["query"], *inputs["target"]]
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: p.detach().cpu().contiguous() for name, p in self._trained().items()}, folder / "adapter.safetensors")
+        def encode(chunk: Batch) -> Any:
+            with self.compute_loss_context_manager():
+                return model(chunk)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        saved = load_file(Path(resume_from_checkpoint) / "adapter.safetensors")
-        with torch.no_grad():
-            for name, p in self._trained().items():
-                p.copy_(saved[name])
+        def loss(query: tuple[Tensor, ...], target: tuple[Tensor, ...]) -> Tensor:
+            with self.compute_loss_context_manager():
+                parts: dict[str, Tensor] = two_sided.losses(query, target, inputs["target_ids"], batches)
+            self.parts = {name: float(part.detach()) for name, part in parts.items()}
+            return parts["loss"]
+
+        return cached_backward(encode, [inputs["query"], inputs["target"]], loss, no_sync=getattr(model, "no_sync", nullcontext))
 
 
 class _Watch(TrainerCallback):
@@ -131,17 +161,20 @@ class _Watch(TrainerCallback):
             state.log_history.append({"step": state.global_step, **parts})
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-
-
-def newest_checkpoint(folder: Path) -> str | None:
-    """The newest complete checkpoint; half-written ones do not count."""
-    found = [p.parent for p in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return str(max(found, key=lambda p: int(p.name.split("-")[1]))) if found else None
+        mark_complete(args.output_dir, state.global_step)
 
 
 def train(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, checkpoints: Path) -> list[dict[str, float]]:
     """Train the adapter over the planned batches, resuming from the newest complete checkpoint; returns the loss history."""
+    trainer = make_trainer(model, batches, own, run, checkpoints)
+    model.train()
+    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
+    model.eval()
+    return [row for row in trainer.state.log_history if "disc" in row]
+
+
+def make_trainer(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, checkpoints: Path) -> ContrastiveTrainer:
+    """The trainer that `train` runs."""
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=own.steps,
@@ -171,7 +204,4 @@ def train(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, chec
     )
     trainer.remove_callback(PrinterCallback)  # it prints a dictionary at the end; progress lines say more
     watch.trainer = trainer
-    model.train()
-    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
-    model.eval()
-    return [row for row in trainer.state.log_history if "disc" in row]
+    return trainer

@@ -41,7 +41,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     train, held_out, rejects = featurized(cache, train, held_out, config.run.workers)
     plan = pairs.plan_batches(train, own.steps, own.batch_size, config.run.seed)
     before = retrieval(model, held_out, cache)
-    batches = contrastive.PairBatches(train, plan, cache, cache.collate)
+    batches = contrastive.PairBatches(train, plan, cache, cache.collate, own.chunk_pairs)
     history = contrastive.train(model, batches, own, config.run, runs.checkpoint_dir())
     after = retrieval(model, held_out, cache)
     save_model_dir(out / "model", loaded, model)
