@@ -72,24 +72,24 @@ def plan_batches(pairs: Sequence[Pair], steps: int, batch_size: int, seed: int) 
     groups: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         groups.setdefault(pair.group, []).append(i)
-    usable = {g: rows for g, rows in sorted(groups.items()) if len({pairs[i].target_id for i in rows}) > 1}
+    n_targets = {g: len({pairs[i].target_id for i in rows}) for g, rows in groups.items()}
+    usable = {g: rows for g, rows in sorted(groups.items()) if n_targets[g] > 1}
     if not usable:
         raise ValueError(f"{len(pairs)} train pairs in {len(groups)} groups, none with two different targets; ingest more clips")
     names, sizes = list(usable), np.array([len(rows) for rows in usable.values()], float)
     queues: dict[str, list[int]] = {name: [] for name in names}
     return [
-        _draw(pairs, usable[name], queues[name], batch_size, rng)
+        _draw(pairs, usable[name], queues[name], min(batch_size, n_targets[name]), rng)
         for name in (names[i] for i in rng.choice(len(names), size=steps, p=sizes / sizes.sum()))
     ]
 
 
 def _draw(pairs: Sequence[Pair], rows: list[int], queue: list[int], size: int, rng: np.random.Generator) -> list[int]:
-    """The next rows of a shuffled pass over a group; a target that is in the batch already waits for a later one."""
-    wanted = min(size, len({pairs[i].target_id for i in rows}))
+    """The next `size` rows of a shuffled pass over a group; a target that is in the batch already waits for a later one."""
     batch: list[int] = []
     seen: set[int] = set()
     waiting: list[int] = []
-    while len(batch) < wanted:
+    while len(batch) < size:
         if not queue:
             queue.extend(rows[i] for i in rng.permutation(len(rows)))
         i = queue.pop()
