@@ -21,6 +21,7 @@ LAYERS = [
         "runs",
         "upstream",
         "listing",
+        "logs",
         "progress",
         "report",
         "report_blocks",

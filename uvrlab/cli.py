@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from uvrlab import logs, runs
 from uvrlab.config import Config, ConfigError, load_config
 from uvrlab.runs import RunDir, RunError, StageReport
 
@@ -18,11 +18,10 @@ from uvrlab.runs import RunDir, RunError, StageReport
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Exit status: 0 done, 1 a stage failed or a check found problems, 2 the command was wrong."""
     args = _parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by the old name
-    for noisy in ("httpx", "urllib3", "fsspec", "transformers", "libav"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
+        logs.setup()
+        runs.stop_with_cause()
         return int(args.command(args) or 0)
     except ConfigError as error:
         print("\n".join(f"uvr: {problem}" for problem in error.problems), file=sys.stderr)
@@ -59,7 +58,9 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         print(config.model_dump_json(indent=1))
         return
-    _print_report(run_stage(config, dict(args.inputs), args.out, force=args.force), args.out)
+    report = run_stage(config, dict(args.inputs), args.out, force=args.force)
+    if runs.process() == 0:
+        _print_report(report, args.out)
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -93,6 +94,14 @@ def _verify(args: argparse.Namespace) -> None:
         run = RunDir(path)
         run.verify()
         print(f"{path}: {run.manifest.stage} run {run.digest[:16]}, {len(run.manifest.files)} files intact")
+
+
+def _status(args: argparse.Namespace) -> int:
+    told = {str(path): runs.state_of(path) for path in args.dirs}
+    for path, state in told.items():
+        cause = f"  {state['cause']}" if "cause" in state else ""
+        print(f"{path}: {state['stage']} {state['state']}, last heard of {state['silent_s']:.0f} s ago{cause}")
+    return int(any(state["state"] not in ("running", "done") for state in told.values()))
 
 
 def _encode(args: argparse.Namespace) -> None:
@@ -268,6 +277,8 @@ def _parser() -> argparse.ArgumentParser:
     verify = command("verify", _verify, "check run directories, or the whole chain behind a registry entry, offline")
     verify.add_argument("dirs", nargs="+", type=Path, metavar="RUN_OR_ENTRY", help="REGISTRY/NAME stands for production")
     verify.add_argument("--public-key", type=Path, help="the key that must have signed the model (default: the entry's own)")
+    status = command("status", _status, "say how a stage is doing or what it died of; exit status 1 where one died")
+    status.add_argument("dirs", nargs="+", type=Path, metavar="DIR")
     encode = command("encode", _encode, "embed items (a JSONL of text, image, video, audio) into a safetensors file")
     encode.add_argument("items", type=Path)
     encode.add_argument("--model", required=True)

@@ -42,7 +42,8 @@ class Progress:
         if now - self._last < self.every_s and self.done < self.total:
             return
         self._last = now
-        log.info("%s", self.line(**numbers))
+        told = {"work": self.label, "done": self.done, "total": self.total, "unit": self.unit, "rate": round(self.rate, 3)}
+        log.info("%s", self.line(**numbers), extra={"numbers": {**told, **numbers}})
 
     def line(self, **numbers: float | str) -> str:
         left_s = (self.total - self.done) / self.rate if self.rate else 0.0

@@ -284,6 +284,35 @@ def lock(path: Path) -> Iterator[None]:
         yield
 
 
+MEANS = {
+    "SIGKILL": "usually the memory limit",
+    "SIGBUS": "usually a full /dev/shm",
+    "SIGTERM": "asked to stop: preempted, drained, or past its deadline",
+}
+
+
+class Stopped(SystemExit):
+    """SIGTERM, raised where the process stands, so that a stage can leave its cause."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+    def __str__(self) -> str:
+        return cause_of(signal.SIGTERM)
+
+
+def stop_with_cause() -> None:
+    """Turn SIGTERM into `Stopped` in this process; workers forked from it end at once, as they would have."""
+    owner = os.getpid()
+
+    def stop(*_: Any) -> None:
+        if os.getpid() != owner:
+            os._exit(128 + signal.SIGTERM)
+        raise Stopped
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 class Heartbeat:
     """Keeps `status.json` fresh while a stage runs, and leaves its end or its cause of death there."""
 
@@ -311,14 +340,31 @@ class Heartbeat:
         self._write(state="failed", cause=f"{kind.__name__}: {error}") if error else self._write(state="done")
 
 
+def cause_of(signal_number: int) -> str:
+    """A signal in words, with what it usually means."""
+    name = signal.Signals(signal_number).name
+    return "; ".join([f"{name}: exit status {128 + signal_number}", *([MEANS[name]] if name in MEANS else [])])
+
+
 def record_death(folder: Path, signal_number: int) -> str:
     """Write into `status.json` what a process killed by a signal could not; for the process that started it. Returns the cause."""
-    name = signal.Signals(signal_number).name
-    cause = f"{name}: exit status {128 + signal_number}" + ("; usually the memory limit" if name == "SIGKILL" else "")
+    cause = cause_of(signal_number)
     file = folder / STATUS
     if file.is_file() and file.stat().st_size:
         write_json(file, {**json.loads(file.read_text()), "state": "killed", "cause": cause})
     return cause
+
+
+def state_of(folder: Path, patience_s: float = 60.0) -> dict[str, Any]:
+    """`status.json` of a stage's output; `running` without a heartbeat for `patience_s` is told as `dead`."""
+    file = folder / STATUS
+    if not file.is_file() or not file.stat().st_size:
+        raise RunError(f"{folder} has no {STATUS}: no stage has started there")
+    told: dict[str, Any] = json.loads(file.read_text())
+    silent_s = round(time.time() - told.get("heartbeat_unix_s", 0.0), 1)
+    if told.get("state") == "running" and silent_s > patience_s:
+        told |= {"state": "dead", "cause": f"no heartbeat for {silent_s:.0f} s: killed from outside, usually by the memory limit"}
+    return {**told, "silent_s": silent_s}
 
 
 def clear(folder: Path) -> None:
