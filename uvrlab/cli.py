@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from uvrlab.runs import RunDir, RunError, StageReport
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. Exit status: 0 done, 1 a stage failed or a check found problems, 2 the command was wrong."""
     args = _parser().parse_args(argv)
-    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by the old name
     try:
         logs.setup()
         runs.stop_with_cause()

@@ -6,11 +6,16 @@ import json
 import logging
 import os
 import sys
+import warnings
 from datetime import UTC, datetime
 
 from uvrlab.runs import process
 
-NOISY = ("httpx", "urllib3", "fsspec", "transformers", "libav")
+NOISY = ("httpx", "urllib3", "fsspec", "transformers", "libav", "great_expectations")
+HARMLESS = {  # logger -> what libraries say of themselves, the first on standard output, between results
+    "DeepSpeed": "Setting accelerator to CPU",
+    "great_expectations.data_context.types.base": "Created temporary directory",
+}
 
 
 class JsonLines(logging.Formatter):
@@ -32,5 +37,25 @@ def setup() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if wanted == "json" else logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    _quiet()
+
+
+def _quiet() -> None:
+    """Keep libraries' talk about themselves out of the command's lines; what they warn of about a run comes through."""
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks transformers by the old name
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.")  # when it will drop this Python
     for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name, start in HARMLESS.items():  # a filter stays where the library sets its own level on import
+        logging.getLogger(name).addFilter(_Without(start))
+
+
+class _Without(logging.Filter):
+    """Drops the records whose message begins in one way."""
+
+    def __init__(self, start: str) -> None:
+        super().__init__()
+        self.start = start
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(self.start)
