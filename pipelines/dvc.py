@@ -2,6 +2,9 @@
 
 A stage depends on its upstream's manifest alone (a folder also holds costs, which differ between equal runs), on its sources, and
 on the parameters that enter its digest; folders that the recipe points at, of media or of weights, are dependencies too.
+
+No `dvc.lock` is committed here: it would name outputs that lie in no remote of this project, and be stale after each change of a
+library file, so a clone would run every stage anyway. A project that has a remote commits its own.
 """
 
 from __future__ import annotations
