@@ -20,6 +20,7 @@ from uvrlab.synthesis.traces import fault, repeated
         ("A dog runs.", "A dog runs.</answer><gen_emb>", "format"),
         (" ".join(f"w{i}" for i in range(401)), "A dog runs.", "length"),
         ("A dog runs.", " ".join(f"w{i}" for i in range(201)), "length"),
+        ("A dog runs.", "Red triangle moves left, red triangle moves left, red triangle moves right, beep.", None),
         ("the dog runs and " * 20, "A dog runs.", "repetition"),
     ],
 )

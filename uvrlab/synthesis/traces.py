@@ -11,6 +11,7 @@ from collections import Counter
 MAX_THINK_WORDS, MAX_ANSWER_WORDS = 400, 200
 GRAM = 4  # words; a thought in which a run of four comes back too often is a loop
 MAX_REPEATED = 0.3  # share of the runs that are a repetition
+MIN_WORDS = 20  # a shorter text may rightly say a thing twice: "moves left, moves left, stops"
 TAG = re.compile(r"</?\s*(?:think|answer)\s*>|<\w+_emb>|<\|", re.IGNORECASE)
 
 
@@ -23,7 +24,7 @@ def fault(think: str, answer: str) -> tuple[str, str] | None:
             return "format", f"{name} holds the tag {found.group()}"
         if (n := len(text.split())) > most:
             return "length", f"{name} has {n} words, expected at most {most}"
-        if (share := repeated(text)) > MAX_REPEATED:
+        if len(text.split()) >= MIN_WORDS and (share := repeated(text)) > MAX_REPEATED:
             return (
                 "repetition",
                 f"{share:.0%} of {name}'s runs of {GRAM} words are repetitions, expected at most {MAX_REPEATED:.0%}",
