@@ -14,7 +14,7 @@ export ZENML_ANALYTICS_OPT_IN := false
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test long lint lock dvc kfp bench bench-gate bench-validate headroom fuzz chaos clean
+.PHONY: setup demo test long lint lock dvc kfp bench bench-gate bench-validate bench-synthesize headroom fuzz chaos clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -60,6 +60,10 @@ bench: $(READY)
 # False alarms and power of the drift test, planted faults, and validate at 1.55 million pairs; about half an hour on 2 cores.
 bench-validate: $(READY)
 	for name in drift planted_faults validate_scale; do $(BIN)/python bench/$$name.py || exit 1; done
+
+# 20,000 pairs of the world, at a tenth and at full size, then local processes against Ray; about 20 minutes on 2 free cores.
+bench-synthesize: $(READY)
+	$(BIN)/python bench/synthesize.py
 
 # How often the gate errs at the sizes that `uvr gate --power` prints; about ten minutes.
 bench-gate: $(READY)

@@ -74,28 +74,31 @@ def one(source: Path, out: Path, pairs_per_clip: int, executor: str) -> dict[str
         "cpu_s": round(sum(u.ru_utime + u.ru_stime for u in (own, workers)), 1),
         "peak_mib": round(own.ru_maxrss / 1024),
         "peak_mib_of_a_worker": round(workers.ru_maxrss / 1024),
-        "load_1min": round(os.getloadavg()[0], 1),
+        "load_1min": round(os.getloadavg()[0], 1),  # the machine has other work
         "digest": digest[:16],
     }
 
 
-def measured(*arguments: object) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--one", *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+def measured(source: Path, out: Path, pairs_per_clip: int, executor: str) -> dict[str, Any]:
+    """A measurement in a process of its own; one that is there is not repeated."""
+    if not (out / "row.json").exists():
+        subprocess.run([sys.executable, __file__, "--one", source, out, str(pairs_per_clip), executor], check=True)
+    return json.loads((out / "row.json").read_text())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=2520)
     parser.add_argument("--pairs-per-clip", type=int, default=8)
-    parser.add_argument("--ray-clips", type=int, default=256, help="clips of the comparison with Ray; 0 leaves it out")
+    parser.add_argument("--ray-clips", type=int, default=256, help="clips of the comparison with Ray; 0: none")
     parser.add_argument("--work", type=Path, default=Path("work/bench-synthesize"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/synthesize.json"))
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         source, out, pairs, executor = args.one
-        print(json.dumps(one(Path(source), Path(out), int(pairs), executor)))
+        row = one(Path(source), Path(out), int(pairs), executor)
+        (Path(out) / "row.json").write_text(json.dumps(row))
         return
     source = clips_run(args.work, args.clips)
     few = subset(source, args.work / "few", args.clips // 10)

@@ -65,6 +65,7 @@ def test_jobs_are_taken_as_they_are_needed(work: list[jobs.Job]) -> None:
         assert taken <= 12
 
 
+@pytest.mark.long
 def test_ray_gives_what_processes_give(work: list[jobs.Job]) -> None:
     ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'uvrlab[ray]'")
     try:
@@ -102,6 +103,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.parquet"))}
 
 
+@pytest.mark.slow
 def test_a_killed_run_keeps_its_shards_and_ends_with_the_same_bytes(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UVR_WORK", str(rendered / "work"))
     first = rendered / "work" / "killed" / "surveyed" / "00000"
