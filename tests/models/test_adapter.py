@@ -12,7 +12,7 @@ from tests.models.families import FAMILIES, family  # noqa: E402
 from uvrlab.data.items import DecodedItem  # noqa: E402
 from uvrlab.data.spec import GEN_TOKEN  # noqa: E402
 from uvrlab.models import towers  # noqa: E402
-from uvrlab.models.adapter import new_adapter  # noqa: E402
+from uvrlab.models.adapter import folded, new_adapter  # noqa: E402
 from uvrlab.models.backbones import backbone  # noqa: E402
 from uvrlab.models.build import build_tiny  # noqa: E402
 from uvrlab.models.modeldir import install_readouts, load_backbone, load_model, save_backbone, save_model_dir  # noqa: E402
@@ -53,3 +53,26 @@ def test_one_step_moves_the_new_rows_of_both_tables_and_the_saved_adapter_brings
         found = towers.head(again, towers.forward(again, batch))
         expected = towers.head(model.eval(), towers.forward(model, batch))
     assert torch.allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [TIED, UNTIED, "qwen3-omni-30b-a3b"])
+def test_a_folded_adapter_reads_as_before_and_leaves_the_very_same_tensors(name: str) -> None:
+    base, processor = build_tiny(name)
+    spec, vocabulary = backbone(name), processor.tokenizer.get_vocab()
+    model = new_adapter(spec, base, rank=4, alpha=8, dropout=0.0, trainable_rows=[vocabulary[GEN_TOKEN]]).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    batch = default_preprocess(spec).collator(spec, processor.tokenizer, base.config)([DecodedItem("a", "a red ball")], cut=False)
+    places = {path: parameter.data_ptr() for path, parameter in model.named_parameters()}
+    with torch.no_grad():
+        expected = towers.head(model, towers.forward(model, batch))
+        with pytest.raises(KeyError), folded(model):
+            moved = [path for path, parameter in model.named_parameters() if parameter.data_ptr() != places[path]]
+            found = towers.head(model, towers.forward(model, batch))
+            raise KeyError
+        again = towers.head(model, towers.forward(model, batch))
+    assert len(moved) > 4 and {path: p.data_ptr() for path, p in model.named_parameters()} == places
+    assert torch.equal(again, expected)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

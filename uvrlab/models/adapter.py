@@ -5,6 +5,8 @@ GVE's recipe: rank 16, alpha 32, dropout 0.1 on q, k, v, up, gate and down; towe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from uvrlab.data.prompts import token_id
@@ -64,3 +66,37 @@ def _tables(model: Any) -> list[str]:
     """The tables that hold a row a token; a tied head follows the embeddings by itself."""
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
     return ["embed_tokens"] if tied else ["embed_tokens", "lm_head"]
+
+
+@contextmanager
+def folded(model: Any) -> Iterator[None]:
+    """The active adapter as part of the weights, for passes without gradient: a LoRA layer is then one product instead of three.
+
+    The very same tensors come back behind it: adding and subtracting would let the backbone drift, step by step. Weights that
+    DeepSpeed has cut in shards (ZeRO-3) stay as they are.
+    """
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    kept: list[tuple[Any, Any, Any]] = []
+    try:
+        for layer in model.modules():
+            if isinstance(layer, BaseTunerLayer) and not (layer.merged or layer.disable_adapters):
+                weight = layer.get_base_layer().weight
+                if not hasattr(weight, "ds_id"):
+                    kept.append((layer, weight, weight.data))
+                    with torch.no_grad():
+                        weight.data = _folded_weight(layer, weight)
+                    layer.merged_adapters = list(layer.active_adapters)
+        yield
+    finally:
+        for layer, weight, data in reversed(kept):  # a tied table stands here twice
+            weight.data, layer.merged_adapters = data, []
+
+
+def _folded_weight(layer: Any, weight: Any) -> Any:
+    """A new tensor: the layer's weight under its active adapter."""
+    if hasattr(layer, "get_merged_weights"):  # rows of tokens
+        return layer.get_merged_weights(layer.active_adapters)
+    deltas = [layer.get_delta_weight(name).to(weight.dtype) for name in layer.active_adapters if name in layer.lora_A]
+    return weight.data + sum(deltas)

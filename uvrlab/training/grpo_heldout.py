@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from uvrlab.models.adapter import folded
 from uvrlab.models.generate import Thought, think
 from uvrlab.training.heldout import HeldOut, encode, retrieval
 from uvrlab.training.pairs import Pair
@@ -71,7 +72,8 @@ def greedy(roller: Roller, items: Sequence[Any], batch_size: int = 64) -> list[T
     for start in range(0, len(order), batch_size):
         some = order[start : start + batch_size]
         batch = roller.prompts([items[i] for i in some], roller.collate_left)
-        thoughts = think(roller.model, roller.spec, roller.text, batch, roller.own.max_completion_tokens)
+        with folded(roller.model):
+            thoughts = think(roller.model, roller.spec, roller.text, batch, roller.own.max_completion_tokens)
         found |= dict(zip(some, thoughts, strict=True))
     return [found[i] for i in range(len(items))]
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from uvrlab.config import GrpoConfig
 from uvrlab.data.spec import GEN_TOKEN
+from uvrlab.models.adapter import folded
 from uvrlab.models.generate import Thought, banned_ids, sample
 from uvrlab.rewards.base import combine
 from uvrlab.rewards.retrieval import Terms, rank_and_gap
@@ -76,16 +77,9 @@ class Roller:
         seeds = [_seed(self.seed, key, pair.pair_id, side) for pair, side in asked]
         batch = self.prompts([getattr(pair, side) for pair, side in asked], self.collate_left)
         own = self.own
-        thoughts = sample(
-            self.model,
-            self.spec,
-            self.text,
-            batch,
-            seeds,
-            own.group_size,
-            temperature=own.temperature,
-            max_new_tokens=own.max_completion_tokens,
-        )
+        options = {"temperature": own.temperature, "max_new_tokens": own.max_completion_tokens}
+        with folded(self.model):
+            thoughts = sample(self.model, self.spec, self.text, batch, seeds, own.group_size, **options)
         found = []
         for r, (pair, side) in enumerate(asked):
             ids = batch.input_ids[r][batch.attention_mask[r].bool()].tolist()
