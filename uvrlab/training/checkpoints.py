@@ -25,7 +25,8 @@ class AdapterCheckpoints:
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: p.detach().cpu().contiguous() for name, p in self._trained().items()}, folder / "adapter.safetensors")
+        whole = self._trained() if state_dict is None else state_dict  # DeepSpeed hands over what it had cut, put together
+        save_file({name: whole[name].detach().cpu().contiguous() for name in self._trained()}, folder / "adapter.safetensors")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         saved = load_file(Path(resume_from_checkpoint) / "adapter.safetensors")

@@ -22,6 +22,8 @@ from uvrlab.losses.gradcache import cached_backward
 from uvrlab.models import towers
 from uvrlab.models.features import FeatureCache
 from uvrlab.progress import Progress
+from uvrlab.runs import processes
+from uvrlab.training import distributed
 from uvrlab.training.checkpoints import AdapterCheckpoints, mark_complete, newest_checkpoint
 from uvrlab.training.pairs import Pair
 
@@ -83,7 +85,10 @@ def gather(x: Tensor) -> Tensor:
 
 
 class PairBatches(Dataset):
-    """Item t is batch t of the plan, collated from cached features; with `chunk_pairs` each side comes in parts of that size."""
+    """Item t is batch t of the plan, collated from cached features; with `chunk_pairs` each side comes in parts of that size.
+
+    Of W processes, which take turns at the items, the one in turn at item t * W + part gets that part of batch t.
+    """
 
     def __init__(
         self,
@@ -96,10 +101,11 @@ class PairBatches(Dataset):
         self.pairs, self.plan, self.cache, self.collate, self.chunk_pairs = pairs, plan, cache, collate, chunk_pairs
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return len(self.plan) * processes()
 
-    def __getitem__(self, step: int) -> dict[str, Any]:
-        rows = [self.pairs[i] for i in self.plan[step]]
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        step, part = divmod(item, processes())
+        rows = [self.pairs[i] for i in distributed.share(self.plan[step], part)]
         size = self.chunk_pairs or len(rows)
         chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
         query = [self._side([p.query for p in some], [p.query_response for p in some]) for some in chunks]
@@ -155,13 +161,15 @@ class _Watch(TrainerCallback):
         self.progress.resume(state.global_step * self.pairs_a_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        parts = self.trainer.parts
+        parts = distributed.mean(self.trainer.parts)
         self.progress.step(self.pairs_a_step, step=str(state.global_step), **{f"{k}_nats": v for k, v in parts.items()})
         if state.global_step % LOG_EVERY == 0 or state.global_step in (1, state.max_steps):
             state.log_history.append({"step": state.global_step, **parts})
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        mark_complete(args.output_dir, state.global_step)
+        distributed.barrier()  # each process writes a random state of its own
+        if state.is_world_process_zero:
+            mark_complete(args.output_dir, state.global_step)
 
 
 def train(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, checkpoints: Path) -> list[dict[str, float]]:
@@ -188,6 +196,7 @@ def make_trainer(model: Any, batches: PairBatches, own: SftConfig, run: RunConfi
         seed=run.seed,
         use_cpu=run.device == "cpu",
         bf16=own.bf16,
+        deepspeed=own.deepspeed,
         report_to="none",
         logging_strategy="no",
         disable_tqdm=True,

@@ -7,7 +7,7 @@ Process 0 owns the run directory and computes shared features; the others take p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -45,19 +45,24 @@ def barrier() -> None:
         dist.barrier()
 
 
-def my_share(rows: Sequence[T]) -> Sequence[T]:
-    """This process's part of a batch: parts in rank order, so that gathered they are the batch; a remainder falls off."""
-    share = len(rows) // processes()
-    return rows[process() * share : (process() + 1) * share]
+def share(rows: Sequence[T], part: int) -> Sequence[T]:
+    """Part `part` of a batch: equal parts in order, so that gathered they are the batch; a remainder falls off.
+
+    Raises ValueError for a batch of fewer rows than processes.
+    """
+    size = len(rows) // processes()
+    if not size:
+        raise ValueError(f"a batch of {len(rows)} cannot be shared by {processes()} processes; start fewer, or ingest more clips")
+    return rows[part * size : (part + 1) * size]
 
 
-def mean(value: float) -> float:
-    """The mean of a number over all processes."""
+def mean(values: Mapping[str, float]) -> dict[str, float]:
+    """The means of some numbers over all processes."""
     if processes() == 1:
-        return value
-    total = torch.tensor([value], dtype=torch.float64 if dist.get_backend() == "gloo" else torch.float32, device=_device())
+        return dict(values)
+    total = torch.tensor(list(values.values()), device=_device())
     dist.all_reduce(total)
-    return float(total) / processes()
+    return dict(zip(values, (total / processes()).tolist(), strict=True))
 
 
 def _device() -> str:

@@ -28,7 +28,7 @@ def run(config: StageConfig[GrpoConfig], inputs: Mapping[str, Path], out: Path) 
     from uvrlab.models.device import torch_device
     from uvrlab.models.features import FeatureCache
     from uvrlab.models.modeldir import load_model, save_model_dir
-    from uvrlab.training import grpo_report, pairs
+    from uvrlab.training import distributed, grpo_report, pairs
     from uvrlab.training.grpo_heldout import measure
     from uvrlab.training.grpo_loop import train
     from uvrlab.training.rollouts import Roller
@@ -36,6 +36,7 @@ def run(config: StageConfig[GrpoConfig], inputs: Mapping[str, Path], out: Path) 
 
     own, seed = config.own, config.run.seed
     torch.manual_seed(seed)
+    distributed.begin(torch_device(config.run.device))
     loaded = load_model(inputs["model"] / "model", device=torch_device(config.run.device), merge=False)
     if loaded.preprocess.template != "embed":
         raise ValueError(

@@ -26,11 +26,12 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     from uvrlab.models.adapter import new_adapter
     from uvrlab.models.device import torch_device
     from uvrlab.models.modeldir import install_readouts, load_backbone, save_model_dir
-    from uvrlab.training import contrastive, pairs, sft_report
+    from uvrlab.training import contrastive, distributed, pairs, sft_report
     from uvrlab.training.heldout import retrieval
 
     own = config.own
     torch.manual_seed(config.run.seed)
+    distributed.begin(torch_device(config.run.device))
     loaded = load_backbone(config.backbone, device=torch_device(config.run.device))
     rows = install_readouts(loaded)
     lora = own.lora
@@ -43,8 +44,9 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     before = retrieval(model, held_out, cache)
     batches = contrastive.PairBatches(train, plan, cache, cache.collate, own.chunk_pairs)
     history = contrastive.train(model, batches, own, config.run, runs.checkpoint_dir())
-    after = retrieval(model, held_out, cache)
-    save_model_dir(out / "model", loaded, model)
+    with distributed.whole(model):
+        after = retrieval(model, held_out, cache)
+        save_model_dir(out / "model", loaded, model)
     runs.write_json(out / "history.json", history)
     runs.write_json(out / DATA, data_summary(inputs["clips"], inputs["uvrd"]))
     return sft_report.make(config, train, held_out, before, after, history, rejects, out)
@@ -64,9 +66,11 @@ def open_cache(config: StageConfig[Any], loaded: Any, model: Any) -> Any:
 def featurized(cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int) -> tuple[list[Any], list[Any], list[Any]]:
     """Compute missing features; pairs of a clip that cannot be decoded leave, their items come back as rejects."""
     from uvrlab.data.workers import MediaPool
+    from uvrlab.training import distributed
 
     items = [side for pair in (*train, *held_out) for side in (pair.query, pair.target)]
-    with MediaPool(workers) as pool:
+    with distributed.first_alone(), MediaPool(workers) as pool:
+        cache.refresh()
         rejects = cache.add(items, pool=pool)
     kept = [[p for p in part if p.query in cache and p.target in cache] for part in (train, held_out)]
     if rejects and not kept[0]:
