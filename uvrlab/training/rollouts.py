@@ -77,7 +77,7 @@ class Roller:
         seeds = [_seed(self.seed, key, pair.pair_id, side) for pair, side in asked]
         batch = self.prompts([getattr(pair, side) for pair, side in asked], self.collate_left)
         own = self.own
-        options = {"temperature": own.temperature, "max_new_tokens": own.max_completion_tokens}
+        options: dict[str, Any] = {"temperature": own.temperature, "max_new_tokens": own.max_completion_tokens}
         with folded(self.model):
             thoughts = sample(self.model, self.spec, self.text, batch, seeds, own.group_size, **options)
         found = []
