@@ -10,6 +10,8 @@ from zenml import pipeline
 
 from pipelines.recipe import absolute_recipe
 from steps.evaluate import evaluate
+from steps.fusion import fusion
+from steps.grounding import grounding
 from steps.grpo import grpo
 from steps.ingest import ingest
 from steps.register import register
@@ -19,7 +21,7 @@ from steps.validate import validate
 from uvrlab.listing import source_listing
 from uvrlab.stages import STAGES, graph
 
-STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, grpo, evaluate, register)}
+STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, grpo, grounding, fusion, evaluate, register)}
 
 
 @pipeline

@@ -261,27 +261,16 @@ class SftConfig(Section):
     weight_gen: float = 1.0
     weight_next_token: float = 1.0
     bf16: bool = True  # mixed precision; the adapter itself stays in float32
-    deepspeed: Annotated[str | None, Operational] = None  # a DeepSpeed JSON file, such as configs/deepspeed/zero2.json
     lora: LoraConfig = LoraConfig()
     save_steps: Positive = 50
     validation_pairs: Positive = 200
 
-    @model_validator(mode="after")
-    def _one_way_back(self) -> SftConfig:
-        if self.deepspeed and self.chunk_pairs:
-            raise ValueError("deepspeed runs its own backward pass and chunk_pairs another; set one of them to null")
-        return self
 
-
-class GrpoConfig(Section):
-    """UME-R1 stage 2: thoughts are rewarded by what their vectors retrieve. Defaults are published ones unless a comment says ours.
-
-    Every other Literal or switch is an option beside the published form: Dr. GRPO and RLOO advantages, GSPO, DAPO's redrawing.
-    """
+class RolloutConfig(Section):
+    """What every stage of reinforcement shares: the loop, the loss, and how completions are sampled."""
 
     steps: Positive = 60  # updates; ours
-    pairs: Annotated[int, Field(ge=2)] = 16  # of a step; one pair has no negatives
-    group_size: Annotated[int, Field(ge=2)] = 8  # rollouts of a side
+    group_size: Annotated[int, Field(ge=2)] = 8  # rollouts of a prompt
     iterations: Positive = 1  # updates from the same rollouts
     micro_batches: Positive = 1  # passes that a step's rollouts are scored in, for memory
     learning_rate: float = 1e-4  # ours, of an adapter; published 1e-6 of all weights
@@ -292,6 +281,37 @@ class GrpoConfig(Section):
     advantage: Literal["std", "none", "leave-one-out"] = "std"
     level: Literal["token", "sequence"] = "token"
     clip: tuple[float, float] | None = None  # None: 0.2 and 0.28 a token, 3e-4 and 4e-4 a sequence
+    dynamic_sampling: Count = 0  # rounds in which prompts without any difference in reward are drawn anew
+    bf16: bool = False  # ours: sampling and scoring in one precision
+    gradient_checkpointing: Annotated[bool, Operational] = False
+    deepspeed: Annotated[str | None, Operational] = None  # a DeepSpeed JSON file
+    save_steps: Positive = 20
+    validation_pairs: Positive = 200
+
+    @property
+    def prompts(self) -> int:
+        """Pairs or questions of a step."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _whole_generations(self) -> RolloutConfig:
+        for name in ("steps", "save_steps"):
+            if getattr(self, name) % self.iterations:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is no multiple of iterations {self.iterations}; a step of rollouts is kept whole"
+                )
+        if self.prompts % self.micro_batches:
+            raise ValueError(f"{self.prompts} prompts cannot be cut into {self.micro_batches} micro batches; groups are kept whole")
+        return self
+
+
+class GrpoConfig(RolloutConfig):
+    """UME-R1 stage 2: thoughts are rewarded by what their vectors retrieve. Defaults are published ones unless a comment says ours.
+
+    Every other Literal or switch is an option beside the published form: Dr. GRPO and RLOO advantages, GSPO, DAPO's redrawing.
+    """
+
+    pairs: Annotated[int, Field(ge=2)] = 16  # of a step; one pair has no negatives
     reward: Literal["embedding", "shuffled"] = "embedding"  # shuffled: a control, within each group
     weight_format: float = 1.0
     weight_embedding: float = 1.0
@@ -299,28 +319,73 @@ class GrpoConfig(Section):
     length_free_tokens: Count = 48
     target_cache: bool = False  # targets keep the vectors of the start model's greedy thoughts; only queries are rolled out
     false_negatives: Literal["mask", "keep"] = "mask"  # pairs of a step with equal targets; published: kept
-    dynamic_sampling: Count = 0  # rounds in which pairs without any difference in reward are drawn anew
-    bf16: bool = False  # ours: sampling and scoring in one precision
-    gradient_checkpointing: Annotated[bool, Operational] = False
-    deepspeed: Annotated[str | None, Operational] = None  # a DeepSpeed JSON file
-    save_steps: Positive = 20
-    validation_pairs: Positive = 200
     validation_reward_pairs: Annotated[int, Field(ge=2)] = 64  # of them, rolled out as in training
 
+    @property
+    def prompts(self) -> int:
+        return self.pairs
+
     @model_validator(mode="after")
-    def _whole_generations(self) -> GrpoConfig:
-        for name in ("steps", "save_steps"):
-            if getattr(self, name) % self.iterations:
-                raise ValueError(
-                    f"{name} {getattr(self, name)} is no multiple of iterations {self.iterations}; a step of rollouts is kept whole"
-                )
-        if self.pairs % self.micro_batches:
-            raise ValueError(f"{self.pairs} pairs cannot be cut into {self.micro_batches} micro batches; groups are kept whole")
+    def _room_for_length(self) -> GrpoConfig:
         if self.length_cost and self.length_free_tokens >= self.max_completion_tokens:
             raise ValueError(
                 f"length_free_tokens {self.length_free_tokens} must be below max_completion_tokens {self.max_completion_tokens}"
             )
         return self
+
+
+class JudgeConfig(Section):
+    """Who judges whether captions describe their spans and spans hold the answer; the published one is `openai`, without sound."""
+
+    kind: Literal["embedder", "world", "openai"] = "embedder"
+    embedder: str | None = None  # a model directory or backbone; None: the model that the stage starts from
+    references: Annotated[int, Field(ge=8)] = 128  # clips that the embedder is calibrated on
+    fps: Annotated[float, Field(gt=0.0)] = 4.0  # at which clips are decoded for the judge
+    max_frames: Annotated[int, Field(ge=2)] = 64
+    endpoint: CaptionerConfig = CaptionerConfig()  # of `openai`
+
+    def digest_view(self) -> dict[str, Any]:
+        """As any section's, the embedder by its name alone."""
+        return super().digest_view() | {"embedder": Path(self.embedder).name if self.embedder else None}
+
+    @model_validator(mode="after")
+    def _has_an_endpoint(self) -> JudgeConfig:
+        if self.kind == "openai" and not (self.endpoint.model and self.endpoint.base_url):
+            raise ValueError("judge.kind openai needs judge.endpoint.model and judge.endpoint.base_url; set both")
+        return self
+
+
+class QuestionsConfig(RolloutConfig):
+    """What OmniVideo-R1's two stages share; defaults are published ones unless a comment here or above says ours."""
+
+    questions: Positive = 16  # of a step; ours, published 256
+    max_completion_tokens: Positive = 160
+    kl_weight: Annotated[float, Field(ge=0.0)] = 0.03
+    level: Literal["token", "sequence"] = "sequence"
+    rules: Literal["strict", "published"] = "strict"  # of the response format; ours
+    needs: tuple[Literal["picture", "sound", "both"], ...] = ()  # of the questions; empty: all
+    weight_format: float = 1.0
+    weight_answer: float = 1.0
+    validation_questions: Positive = 240  # asked before and after, each with sound and picture and with either alone
+
+    @property
+    def prompts(self) -> int:
+        return self.questions
+
+
+class GroundingConfig(QuestionsConfig):
+    """OmniVideo-R1 stage 1, query-intensive grounding: format + answer + (consistency + completeness) / 2, no true span."""
+
+    judge: JudgeConfig = JudgeConfig()
+    weight_intent: Annotated[float, Field(ge=0.0)] = 1.0  # of the mean of both; 0: format and answer alone, a control
+
+
+class FusionConfig(QuestionsConfig):
+    """OmniVideo-R1 stage 2, modality-attentive fusion: format + answer + a bonus where sound and picture together do better."""
+
+    needs: tuple[Literal["picture", "sound", "both"], ...] = ("both",)  # as published: questions chosen because both matter
+    rule: Literal["ge", "gt", "group", "necessity"] = "ge"
+    alpha: Annotated[float, Field(ge=0.0)] = 0.3
 
 
 class EvaluateConfig(Section):
@@ -352,6 +417,8 @@ class Config(Section):
     validate_: ValidateConfig = Field(default=ValidateConfig(), alias="validate")
     sft: SftConfig = SftConfig()
     grpo: GrpoConfig = GrpoConfig()
+    grounding: GroundingConfig = GroundingConfig()
+    fusion: FusionConfig = FusionConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
 

@@ -105,6 +105,22 @@ STAGES: dict[str, Stage] = {
             Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
         ),
         Stage(
+            "grounding",
+            "uvrlab.training.grounding:run",
+            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            ("model",),
+            (*_MODEL, "losses", "rewards", "training", "synthesis", "evaluation/metrics.py"),
+            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+        ),
+        Stage(
+            "fusion",
+            "uvrlab.training.fusion:run",
+            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            ("model",),
+            (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py"),
+            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+        ),
+        Stage(
             "evaluate",
             "uvrlab.evaluation.evaluate:run",
             {

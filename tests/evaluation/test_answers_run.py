@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from uvrlab.config import load_config
-from uvrlab.data.questions import read_questions
+from uvrlab.data.questions import read_questions, spread
 from uvrlab.evaluation import answers, answers_report, evaluate, results
 from uvrlab.models.respond import CONDITIONS
 from uvrlab.report import Report
@@ -28,11 +28,11 @@ def bench(tmp_path_factory):
 
 def test_the_questions_of_a_benchmark_are_spread_over_what_they_need_and_the_choice_is_fixed(bench):
     asked = read_questions(bench.base / "benchmark")
-    chosen = answers.choose(asked, 9)
+    chosen = spread(asked, 9)
     assert Counter(q.needs for q in chosen) == {"picture": 3, "sound": 3, "both": 3}
-    assert chosen == answers.choose(asked, 9) == [q for q in asked if q in chosen]
-    assert {q.question_id for q in chosen} == {q.question_id for q in answers.choose(asked[::-1], 9)}
-    assert answers.choose(asked, 10_000) == asked
+    assert chosen == spread(asked, 9) == [q for q in asked if q in chosen]
+    assert {q.question_id for q in chosen} == {q.question_id for q in spread(asked[::-1], 9)}
+    assert spread(asked, 10_000) == asked
 
 
 def test_every_question_is_answered_under_every_condition_and_shown_for_both_models(bench, tmp_path: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from uvrlab.data import instructions, schema
+from uvrlab.runs import sha256_bytes
 
 Span = tuple[float, float]
 COLUMNS = ("question_id", "clip_id", "split", "question", "options", "answer", "needs")  # without true_spans
@@ -50,6 +51,17 @@ def read_questions(uvrd: Path, splits: Sequence[str] = (), needs: Sequence[str] 
 def from_row(row: Mapping[str, Any]) -> Asked:
     """A row of the questions table, with or without the spans."""
     return Asked(**{**{name: row[name] for name in COLUMNS}, "options": tuple(row["options"] or ())})
+
+
+def spread(questions: Sequence[Asked], count: int) -> list[Asked]:
+    """At most `count` questions in their order, as even over what they need as there are; the choice hangs on their ids alone."""
+    by_needs: dict[str, list[Asked]] = {}
+    for question in sorted(questions, key=lambda q: sha256_bytes(q.question_id.encode())):
+        by_needs.setdefault(question.needs, []).append(question)
+    chosen: set[str] = set()
+    for left, needs in zip(range(len(by_needs), 0, -1), sorted(by_needs, key=lambda n: len(by_needs[n])), strict=True):
+        chosen |= {q.question_id for q in by_needs[needs][: (count - len(chosen)) // left]}
+    return [question for question in questions if question.question_id in chosen]
 
 
 def read_spans(folder: Path) -> dict[str, list[Span]]:

@@ -16,15 +16,14 @@ import numpy as np
 
 from uvrlab import runs
 from uvrlab.data.items import ClipIndex, Item
-from uvrlab.data.questions import Asked, Span, read_questions, read_spans
+from uvrlab.data.questions import Asked, Span, read_questions, read_spans, spread
 from uvrlab.data.schema import item as item_row
 from uvrlab.data.schema import read_table
 from uvrlab.data.world import Scene
 from uvrlab.evaluation import grounded, results
 from uvrlab.evaluation.metrics import PairedEffect, paired_bootstrap
 from uvrlab.evaluation.tasks import TaskError
-from uvrlab.models.respond import CONDITIONS, Condition, respond, under
-from uvrlab.runs import sha256_bytes
+from uvrlab.models.respond import CONDITIONS, Condition, is_right, respond, under
 
 MAX_TOKENS = 192
 DATASETS = {needs: f"answers-{needs}" for needs in ("picture", "sound", "both")}
@@ -104,7 +103,7 @@ def rows(responses: Sequence[Response], truth: Truth, *, model_digest: str, benc
 
 def _measures(one: Response, truth: Truth) -> dict[str, float]:
     """Spans and captions are measured with everything given: without the sound no caption could know of it."""
-    found = {"accuracy": grounded.accuracy(one.text, one.question)}
+    found = {"accuracy": float(is_right(one.text, one.question))}
     clip, true = one.question.clip_id, truth.spans.get(one.question.question_id)
     if one.condition != "av":
         return found
@@ -142,7 +141,7 @@ def evaluate(embedder: Any, bench: Any, count: int, *, workers: int, seed: int, 
     folder = bench.base / "benchmark"
     if not (folder / "questions").is_dir():
         return None
-    chosen = choose(read_questions(folder), count)
+    chosen = spread(read_questions(folder), count)
     cache = FeatureCache(
         runs.work_dir() / "features", embedder.model, embedder.collate, embedder.preprocess.sampling, embedder.device
     )
@@ -154,17 +153,6 @@ def evaluate(embedder: Any, bench: Any, count: int, *, workers: int, seed: int, 
     said = ask(embedder, cache, chosen, bench.index)
     found = rows(said, truth(folder), model_digest=embedder.digest, benchmark_digest=runs.digest_json([bench.digest, count]))
     return summarise(found, seed=seed, bootstrap=bootstrap)
-
-
-def choose(questions: Sequence[Asked], count: int) -> list[Asked]:
-    """`count` questions, as even over what they need as there are, in table order. The choice never moves with a run's seed."""
-    by_needs: dict[str, list[Asked]] = {}
-    for question in sorted(questions, key=lambda q: sha256_bytes(q.question_id.encode())):
-        by_needs.setdefault(question.needs, []).append(question)
-    chosen: set[str] = set()
-    for left, needs in zip(range(len(by_needs), 0, -1), sorted(by_needs, key=lambda n: len(by_needs[n])), strict=True):
-        chosen |= {q.question_id for q in by_needs[needs][: (count - len(chosen)) // left]}
-    return [question for question in questions if question.question_id in chosen]
 
 
 def truth(folder: Path) -> Truth:

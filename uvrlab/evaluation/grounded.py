@@ -1,4 +1,4 @@
-"""What grounded responses are measured by: answers, spans against true spans, and captions that name a sound that is not there.
+"""What grounded responses are measured by: spans against true spans, and captions that name a sound that is not there.
 
 True spans are read here and nowhere in training. Times are seconds on the clip's own clock.
 """
@@ -8,17 +8,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from uvrlab.data.questions import Asked, Span
+from uvrlab.data.questions import Span
 from uvrlab.data.world import Scene, mentions, segment
-from uvrlab.rewards.grounding import GroundedResponse, ResponseFault, answer_reward, first_answer, parse_response
+from uvrlab.rewards.grounding import GroundedResponse, ResponseFault, parse_response
 
 MIN_SPAN_S = 0.2  # a shorter stretch of a sound cannot be named
-
-
-def accuracy(text: str, question: Asked) -> float:
-    """1.0 where the first answer of a response is the reference answer; half-right words are not. Its form does not matter."""
-    answer = first_answer(text)
-    return float(answer is not None and answer_reward(answer, question.answer, question.options) == 1.0)
 
 
 def parsed(text: str, duration_s: float) -> GroundedResponse | None:

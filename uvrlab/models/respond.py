@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from uvrlab.data.items import FeaturedItem
+from uvrlab.data.questions import Asked
 from uvrlab.models.generate import Thought, think
+from uvrlab.rewards.grounding import answer_reward, first_answer
 
 Condition = Literal["av", "v", "a", "blind"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -36,6 +38,12 @@ def respond(
         for i, thought in zip(rows, think(model, spec, collate.text, batch, max_new_tokens), strict=True):
             found[i] = words(collate.text, thought)
     return found
+
+
+def is_right(text: str, question: Asked) -> bool:
+    """Whether the first answer of a response is the reference answer; half-right words are not. Its form does not matter."""
+    answer = first_answer(text)
+    return answer is not None and answer_reward(answer, question.answer, question.options) == 1.0
 
 
 def words(text: Any, thought: Thought) -> str:

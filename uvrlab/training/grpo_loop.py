@@ -27,6 +27,7 @@ LOSS_METRICS = {
     "clip_ratio/high_mean": "clipped_high",
     "sampling_difference": "sampling_difference",
 }
+SHOWN = ("reward", "embedding", "answer", "format", "kl")
 COUNTED = (*FAULTS, "unscored", "rank 0", "negative", "equal target")
 
 
@@ -34,7 +35,7 @@ def train(roller: Roller, pairs: Sequence[Pair], own: GrpoConfig, run: RunConfig
     """Train the roller's model in place; returns a row of numbers a step. Rollouts are kept under `checkpoints/rollouts`."""
     spare = own.pairs * own.dynamic_sampling
     plan = plan_pairs(pairs, own.steps // own.iterations, own.pairs, run.seed, spare)
-    watch = _Watch(own, checkpoints / "rollouts")
+    watch = Watch("grpo", own.steps, checkpoints / "rollouts", COUNTED)
     vectors = target_vectors(roller, [pairs[i] for chosen in plan for i in chosen]) if own.target_cache else None
     trainer = PairGRPO(roller, pairs, plan, own, run, checkpoints, target_vectors=vectors, on_rollouts=watch.keep)
     trainer.add_callback(watch)
@@ -55,12 +56,12 @@ def target_vectors(roller: Roller, pairs: Sequence[Pair]) -> dict[str, np.ndarra
     return {pair_id: read[item] for pair_id, item in bare.items()}
 
 
-class _Watch(TrainerCallback):
+class Watch(TrainerCallback):
     """Progress lines, the history inside the trainer's own state (so that it survives a kill), rollouts and complete-marks."""
 
-    def __init__(self, own: GrpoConfig, folder: Path) -> None:
-        self.own, self.folder = own, folder
-        self.progress = Progress("grpo", own.steps, "steps")
+    def __init__(self, stage: str, steps: int, folder: Path, counted: Sequence[str]) -> None:
+        self.folder, self.counted = folder, counted
+        self.progress = Progress(stage, steps, "steps")
         self.trainer: Any = None
         self._made: dict[str, float] = {}
 
@@ -68,7 +69,7 @@ class _Watch(TrainerCallback):
         """Write a step's rollouts; a step that is run again after a kill writes the same file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         schema.write_file("rollouts", table, self.folder / f"step-{step:06d}.parquet")
-        self._made = {**summary(table), **numbers}
+        self._made = {**summary(table, self.counted), **numbers}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.progress.resume(state.global_step)
@@ -79,18 +80,18 @@ class _Watch(TrainerCallback):
         row = {"step": state.global_step, "loss": float(np.sum(metrics["loss"])), **self._made, **loss}
         metrics.clear()
         state.log_history.append(row)
-        shown = {name: row[name] for name in ("reward", "embedding", "format", "kl") if name in row}
+        shown = {name: row[name] for name in SHOWN if name in row}
         self.progress.step(1, step=str(state.global_step), **shown)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         mark_complete(args.output_dir, state.global_step)
 
 
-def summary(table: Sequence[dict[str, Any]]) -> dict[str, float]:
+def summary(table: Sequence[dict[str, Any]], counted: Sequence[str]) -> dict[str, float]:
     """Means over one step's rollouts; `reward` and its parts over those that were scored, shares of each flag over all."""
     rewards = [json.loads(row["rewards"]) for row in table]
     names = {"total": "reward", **{name: name for name in rewards[0] if name != "total"}}
     means = {ours: [value for reward in rewards if (value := reward[name]) is not None] for name, ours in names.items()}
     found = {name: float(np.mean(values)) if values else 0.0 for name, values in means.items()}
     found["tokens"] = float(np.mean([row["n_tokens"] for row in table]))
-    return found | {flag: float(np.mean([flag in row["flags"] for row in table])) for flag in COUNTED}
+    return found | {flag: float(np.mean([flag in row["flags"] for row in table])) for flag in counted}

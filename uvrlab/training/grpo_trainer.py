@@ -26,12 +26,12 @@ from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from uvrlab.config import GrpoConfig, RunConfig
+from uvrlab.config import RolloutConfig, RunConfig
 from uvrlab.losses.policy import CLIP, advantages
 from uvrlab.training.checkpoints import AdapterCheckpoints
 from uvrlab.training.pairs import Pair
 from uvrlab.training.policy import log_probs, pack_completions
-from uvrlab.training.rollouts import SIDES, Group, Roller, Scores, rows, score
+from uvrlab.training.rollouts import SIDES, Group, Roller, Scores, Side, rows, score
 
 ROWS_A_PASS = 8  # prompts of like length; a mask over more of them would be padding for the most part
 OnStep = Callable[[int, list[dict[str, Any]], dict[str, float]], None]
@@ -40,12 +40,14 @@ OnStep = Callable[[int, list[dict[str, Any]], dict[str, float]], None]
 class PairGRPO(AdapterCheckpoints, GRPOTrainer):
     """One generation is N pairs, both sides of each (queries alone where target vectors are cached), G rollouts a side."""
 
+    columns: tuple[str, ...] = ("format", "embedding")  # the parts of the reward that TRL is told
+
     def __init__(
         self,
         roller: Roller,
         pairs: Sequence[Pair],
         plan: Sequence[Sequence[int]],
-        own: GrpoConfig,
+        own: Any,  # GrpoConfig, or of a subclass its own
         run: RunConfig,
         folder: Path,
         *,
@@ -54,7 +56,7 @@ class PairGRPO(AdapterCheckpoints, GRPOTrainer):
     ) -> None:
         self.roller, self.pairs, self.plan, self.own = roller, pairs, plan, own
         self.target_vectors, self.on_rollouts = target_vectors or {}, on_rollouts
-        self.sides = SIDES[:1] if own.target_cache else SIDES
+        self.sides = self.rolled(own)
         self.groups: list[Group] = []
         self._scoring: Sequence[int] = ()
         self._slices: list[Any] = []
@@ -62,7 +64,7 @@ class PairGRPO(AdapterCheckpoints, GRPOTrainer):
             warnings.filterwarnings("ignore", message=".*rollout_func.*experimental")
             super().__init__(
                 model=roller.model,
-                reward_funcs=[_column("format"), _column("embedding")],
+                reward_funcs=[_column(name) for name in self.columns],
                 args=trl_config(own, run, folder, len(self.sides)),
                 train_dataset=Dataset.from_dict({"prompt": [f"{t} {n}" for t in range(len(plan)) for n in range(self._prompts)]}),
                 processing_class=roller.tokenizer,
@@ -73,9 +75,14 @@ class PairGRPO(AdapterCheckpoints, GRPOTrainer):
         complete_reference(model)
         accept_scoring(model.get_base_model())
 
+    @staticmethod
+    def rolled(own: Any) -> tuple[Side, ...]:
+        """The sides of a pair that are rolled out."""
+        return SIDES[:1] if own.target_cache else SIDES
+
     @property
     def _prompts(self) -> int:
-        return self.own.pairs * len(self.sides)
+        return int(self.own.prompts) * len(self.sides)
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """None here: a card belongs to a registered model, and is written there."""
@@ -97,12 +104,12 @@ class PairGRPO(AdapterCheckpoints, GRPOTrainer):
             "prompt_ids": [group.prompt_ids for group in self.groups for _ in group.thoughts],
             "completion_ids": [thought.ids for thought in thoughts],
             "logprobs": [thought.logps for thought in thoughts],
-            **{name: _nullable(self.scores.parts[name][self._local]) for name in ("format", "embedding")},
+            **{name: _nullable(self.scores.parts[name][self._local]) for name in self.columns},
         }
 
     def _fill(self, planned: list[Pair], mine: slice, generation: int) -> None:
         """Roll out the generation's pairs; dynamic sampling redraws those whose every group is flat while the plan has more."""
-        own, n = self.own, self.own.pairs
+        own, n = self.own, self.own.prompts
         chosen, spare, redrawn = planned[:n], planned[n:], 0
         groups = self.roller.roll_out(chosen[mine], self.sides, f"{generation}/0")
         self._judge(chosen, groups, generation)
@@ -250,10 +257,10 @@ def accept_scoring(base: Any) -> None:
     base.forward = forward
 
 
-def trl_config(own: GrpoConfig, run: RunConfig, folder: Path, sides: int) -> TrlConfig:
+def trl_config(own: RolloutConfig, run: RunConfig, folder: Path, sides: int) -> TrlConfig:
     """The stage's configuration as TRL's. The loss of a rollout is its sum over a constant; of GSPO its mean, as published."""
     low, high = own.clip or CLIP[own.level]
-    rollouts = own.pairs * sides * own.group_size
+    rollouts = own.prompts * sides * own.group_size
     arguments: dict[str, Any] = {
         "output_dir": str(folder),
         "max_steps": own.steps,
@@ -290,9 +297,9 @@ def trl_config(own: GrpoConfig, run: RunConfig, folder: Path, sides: int) -> Trl
         "dataloader_pin_memory": False,
     }
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    share, rest = divmod(own.pairs, own.micro_batches * world)
+    share, rest = divmod(own.prompts, own.micro_batches * world)
     if rest:
         raise ValueError(
-            f"{own.pairs} pairs cannot be shared by {world} processes in {own.micro_batches} micro batches; keep pairs whole"
+            f"{own.prompts} prompts cannot be shared by {world} processes in {own.micro_batches} micro batches; keep groups whole"
         )
-    return TrlConfig(per_device_train_batch_size=rollouts // own.pairs * share, **arguments)
+    return TrlConfig(per_device_train_batch_size=rollouts // own.prompts * share, **arguments)

@@ -49,7 +49,9 @@ class Evidence:
 class Judge(Protocol):
     """Scores in [0, 1], or None where it failed. Every span that it is given has something of it inside the clip."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As in `judge.kind`."""
 
     def consistency(self, claims: Sequence[Claim]) -> list[Score]:
         """How far each caption describes what its span shows and sounds like."""

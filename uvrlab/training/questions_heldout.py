@@ -1,0 +1,58 @@
+"""What the stages on questions measure before and after: held-out answers with and without each modality, and what was kept.
+
+No true span is read: whether spans are right is for `evaluate` to say. Retrieval by both vectors shows whether a stage forgets what
+an earlier one taught.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uvrlab.models.respond import Condition, is_right, respond, under
+from uvrlab.rewards.base import Array
+from uvrlab.rewards.grounding import format_reward
+from uvrlab.training.grpo_heldout import Reader
+from uvrlab.training.heldout import HeldOut, retrieval
+from uvrlab.training.pairs import Pair
+from uvrlab.training.questions import QuestionRoller, Questions
+
+CONDITIONS: tuple[Condition, ...] = ("av", "v", "a")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Right (1.0) or not for each held-out question under each condition, strict form with everything given, and what each needs.
+
+    `disc` and `gen`: retrieval R@1 of held-out pairs by either vector, None where there are no two targets.
+    """
+
+    answers: dict[Condition, Array]
+    form: Array
+    needs: tuple[str, ...]
+    texts: list[str]
+    disc: HeldOut | None
+    gen: HeldOut | None
+
+
+def measure(roller: QuestionRoller, held_out: Questions, pairs: Sequence[Pair]) -> Measured | None:
+    """None without held-out questions. Greedy, so it depends on the model and the questions alone."""
+    if not held_out.samples:
+        return None
+    roller.model.eval()
+    asked = [held_out.asked[sample.pair_id] for sample in held_out.samples]
+    items = [roller.cache.get(sample.query)[0] for sample in held_out.samples]
+    right: dict[Condition, Array] = {}
+    texts: dict[Condition, list[str]] = {}
+    for condition in CONDITIONS:
+        shown = [under(item, condition) for item in items]
+        limit, device = roller.own.max_completion_tokens, roller.cache.device
+        texts[condition] = respond(roller.model, roller.spec, roller.collate_left, shown, device, max_new_tokens=limit)
+        right[condition] = np.array([float(is_right(text, q)) for text, q in zip(texts[condition], asked, strict=True)])
+    form = [format_reward(text, duration_s=held_out.duration_s(q)) for text, q in zip(texts["av"], asked, strict=True)]
+    thinker = roller.thinker()
+    disc = retrieval(roller.model, pairs, roller.cache)
+    gen = retrieval(roller.model, pairs, roller.cache, read=Reader(thinker)) if disc else None
+    return Measured(right, np.array(form), tuple(q.needs for q in asked), texts["av"], disc, gen)
