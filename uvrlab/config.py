@@ -261,9 +261,16 @@ class SftConfig(Section):
     weight_gen: float = 1.0
     weight_next_token: float = 1.0
     bf16: bool = True  # mixed precision; the adapter itself stays in float32
+    deepspeed: Annotated[str | None, Operational] = None  # a DeepSpeed JSON file, such as configs/deepspeed/zero2.json
     lora: LoraConfig = LoraConfig()
     save_steps: Positive = 50
     validation_pairs: Positive = 200
+
+    @model_validator(mode="after")
+    def _one_way_back(self) -> SftConfig:
+        if self.deepspeed and self.chunk_pairs:
+            raise ValueError("deepspeed runs its own backward pass and chunk_pairs another; set one of them to null")
+        return self
 
 
 class RolloutConfig(Section):
