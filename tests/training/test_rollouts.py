@@ -180,14 +180,14 @@ def test_a_malformed_rollout_earns_nothing_and_is_nobodys_candidate():
     np.testing.assert_allclose(scores.total, [2, 2, 2, 0, 2, 2, 2, 2])
 
 
-def test_pairs_with_equal_targets_are_masked_flagged_and_without_others_unscored():
+def test_pairs_with_equal_targets_are_masked_and_flagged_and_without_others_their_form_alone_counts():
     own = GrpoConfig(pairs=2, group_size=2)
     vectors = np.random.default_rng(0).normal(size=(8, 4))
     scores = score(own, vectors, np.ones(8), np.full(8, 10.0), [7, 7], np.random.default_rng(0))
-    assert np.isnan(scores.total).all()
+    assert np.isnan(scores.parts["embedding"]).all() and scores.total.tolist() == [1.0] * 8
     assert all({"unscored", "equal target"} <= set(flags) for flags in scores.flags)
     kept = score(own.model_copy(update={"false_negatives": "keep"}), vectors, np.ones(8), np.full(8, 10.0), [7, 7], None)
-    assert not np.isnan(kept.total).any()
+    assert not np.isnan(kept.parts["embedding"]).any()
 
 
 def test_a_cached_target_counts_as_g_equal_rollouts():

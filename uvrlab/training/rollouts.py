@@ -2,7 +2,8 @@
 
 A rollout takes part in the embedding reward (UME-R1 section 3.3) when it ended by itself in the exact form with one emitted
 <gen_emb>. Any other one earns no embedding reward and is nobody's candidate: it has no read-out, several, or one behind a thought
-that was not asked for. What could not be scored for no fault of its own is NaN and moves nothing. Each case is a flag.
+that was not asked for. Where the other side left nothing to compare with, that is so for the whole group: its form alone counts
+then. Each case is a flag.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ def _seed(*parts: object) -> int:
 class Scores:
     """What a step's rollouts earned, (R,) in pair order with the sides of a pair side by side."""
 
-    parts: dict[str, Array]
-    total: Array  # NaN: unscored
+    parts: dict[str, Array]  # embedding NaN: nothing to compare with
+    total: Array
     rank: Array
     gap: Array
     flags: list[list[str]]
@@ -158,7 +159,8 @@ def score(
         limits = {"free_tokens": own.length_free_tokens, "limit_tokens": own.max_completion_tokens}
         parts["length"] = np.array([length_cost(int(n), **limits) for n in n_tokens])
         weights["length"] = -own.length_cost
-    return Scores(parts, combine(parts, weights), rank, gap, flags)
+    total = combine({**parts, "embedding": np.nan_to_num(earned)}, weights)
+    return Scores(parts, total, rank, gap, flags)
 
 
 def _sides(own: GrpoConfig) -> tuple[Side, ...]:
