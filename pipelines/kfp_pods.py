@@ -37,7 +37,7 @@ def place(task: Any, stage: str, config: Config, cluster: Cluster) -> None:
     row = needs(stage, config)
     task.set_cpu_request(str(row.cpu)).set_cpu_limit(str(row.cpu))
     task.set_memory_request(f"{row.memory_gib}Gi").set_memory_limit(f"{row.memory_gib}Gi")
-    task.set_env_variable("UVR_ROOT", ROOT).set_env_variable("UVR_HOME", f"{ROOT}/home")
+    task.set_env_variable("UVR_ROOT", ROOT).set_env_variable("UVR_HOME", f"{ROOT}/home").set_env_variable("UVR_LOG", "json")
     if row.gpus:
         _on_gpus(task, row.gpus, cluster)
     # Workers hand tensors over through /dev/shm, whose default of 64 MiB ends in a bus error; it counts as memory of the pod.
@@ -47,7 +47,9 @@ def place(task: Any, stage: str, config: Config, cluster: Cluster) -> None:
     kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
     kubernetes.add_pod_label(task, "app.kubernetes.io/part-of", "uvrlab")
     kubernetes.add_pod_label(task, "uvrlab/stage", stage)
-    if captioner := getattr(config.section(stage), "captioner", None):
+    section = config.section(stage)
+    if captioner := getattr(section, "captioner", None) or getattr(getattr(section, "judge", None), "endpoint", None):
+        kubernetes.add_pod_label(task, "uvrlab/calls-omni", "true")  # infra/k8s/omni lets these pods in
         kubernetes.use_secret_as_env(task, cluster.keys, {"api-key": captioner.api_key_env}, optional=True)
     if cluster.retries:
         task.set_retry(num_retries=cluster.retries, backoff_duration="60s", backoff_factor=2.0, backoff_max_duration="900s")

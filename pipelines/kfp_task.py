@@ -1,7 +1,6 @@
 """What a task of the Kubeflow graph runs: `python3 -m pipelines.kfp_task STAGE --executor-input JSON`.
 
-It turns KFP's ExecutorInput into the plain command `uvr run STAGE ...`, and the finished run directory into typed artifacts. The
-command runs as a child, so that a child killed for its memory still leaves a cause.
+It turns KFP's ExecutorInput into the plain command `uvr run STAGE ...`, and the finished run directory into typed artifacts.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import html
 import json
 import os
 import shlex
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from typing import Any
 from pipelines.kfp_knobs import overrides
 from uvrlab import runs
 from uvrlab.config import Config, ConfigError, parse_config
+from uvrlab.launch import launch
 from uvrlab.runs import RunDir, RunError, StageReport
 from uvrlab.stages import STAGES
 
@@ -52,19 +50,12 @@ def _task(stage: str, told: Mapping[str, Any], processes: int) -> int:
         digest, wanted = RunDir(path).digest, given[f"{name}_digest"]
         if digest != wanted:
             raise RunError(f"input {name!r} at {path} is run {digest[:12]}, expected {wanted[:12]}; run its stage again")
-    outputs = told["outputs"]
-    out = _path(outputs["artifacts"]["run"])
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as recipe:
-        tree, changes = recipe_of(stage, given)
-        json.dump(tree, recipe)
-        recipe.flush()
-        command = ["uvrlab.cli", "run", stage, "--config", recipe.name, "--out", str(out), *(f"--set={c}" for c in changes)]
-        command += [f"--in={name}={path}" for name, path in inputs.items()]
-        status = subprocess.run([*_launcher(processes), *command]).returncode
-    if status:
-        return _told_cause(out, status)
-    _publish(RunDir(out), outputs)
-    return 0
+    tree, changes = recipe_of(stage, given)
+    out = _path(told["outputs"]["artifacts"]["run"])
+    status = launch(stage, tree, changes, inputs, out, processes)
+    if not status:
+        _publish(RunDir(out), told["outputs"])
+    return status
 
 
 def recipe_of(stage: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -76,24 +67,10 @@ def recipe_of(stage: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], lis
     return tree, changes + [f"{stage}.{pair}" for pair in shlex.split(given.get("overrides", ""))]
 
 
-def _launcher(processes: int) -> list[str]:
-    if processes == 1:
-        return [sys.executable, "-m"]
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-
-
 def _path(artifacts: Mapping[str, Any]) -> Path:
     """Where the launcher put, or will look for, an artifact's files."""
     uri: str = artifacts["artifacts"][0]["uri"]
     return Path(next((local + uri.removeprefix(scheme) for scheme, local in BUCKETS.items() if uri.startswith(scheme)), uri))
-
-
-def _told_cause(out: Path, status: int) -> int:
-    """Write down how the child died, where it could not do so itself."""
-    if status > 0:
-        return status
-    sys.stderr.write(f"{out}: {runs.record_death(out, -status)}\n")
-    return 128 - status
 
 
 def _publish(run: RunDir, outputs: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from zenml.types import HTMLString
 
 import materializers.run_dir  # noqa: F401  (registers how a RunDir is stored)
 from uvrlab import runs
-from uvrlab.config import parse_stage_config
+from uvrlab.config import StageConfig, parse_stage_config
+from uvrlab.launch import launch
 from uvrlab.runs import RunDir, StageReport
 from uvrlab.stages import STAGES, current_run_key, run_stage
 
@@ -34,9 +37,21 @@ def execute(stage: str, config: str, **inputs: RunDir) -> tuple[RunDir, HTMLStri
     resolved = parse_stage_config(config, stage)
     paths = {name: run.path for name, run in inputs.items()}
     out = runs.work_dir() / "zenml" / stage / current_run_key(resolved, paths)
-    report = run_stage(resolved, paths, out)
+    report = _run(resolved, paths, out)
     log_metadata(_facts(report))
     return RunDir(out), _page(report, out)
+
+
+def _run(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path) -> StageReport:
+    """The stage in this process; where the pod has GPUs for more, in `$UVR_PROCESSES` of them under torchrun."""
+    processes = int(os.environ.get("UVR_PROCESSES", "1"))
+    if processes == 1:
+        return run_stage(config, inputs, out)
+    own = config.own.model_dump(mode="json", by_alias=True)
+    recipe = {"run": config.run.model_dump(mode="json"), "backbone": config.backbone, config.stage: own}
+    if status := launch(config.stage, recipe, (), inputs, out, processes):
+        raise runs.RunError(f"stage {config.stage!r} ended with status {status}; its log says why, {out / runs.STATUS} in short")
+    return StageReport.model_validate_json((out / "stage_report.json").read_text())
 
 
 def _facts(report: StageReport) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The engines agree on the real stages: one small recipe, from rendered media to a registered model, run in three places.
+"""The engines agree on the real stages: one small recipe, from rendered media to a registered model, run in four places.
 
-Three minutes of CPU, so it runs by `make long`; on stages of milliseconds test_dvc.py and test_zenml.py say the same each time.
+Minutes of CPU, so it runs by `make long`; on stages of milliseconds test_dvc.py, test_zenml.py and test_kubeflow.py say the same
+each time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.tools import house
 from uvrlab.stages import graph
 
 SMALLER = ("ingest.world={train: 16, val: 6, test: 6}", "sft.steps=2", "sft.batch_size=8", "evaluate.bootstrap=20")
-ROOTS = {"cli": "runs", "dvc": "dvc-runs", "zenml": "runs/zenml"}
+ROOTS = {"cli": "runs", "dvc": "dvc-runs", "zenml": "runs/zenml", "kfp": "runs/kfp"}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,7 @@ def found(tmp_path_factory) -> dict[str, dict[str, str]]:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_every_engine_ends_with_the_run_digests_of_the_plain_command(found: dict[str, dict[str, str]]) -> None:
-    """The three folders have different names, so this also shows that no payload depends on where it was made."""
+    """The four folders have different names, so this also shows that no payload depends on where it was made."""
     assert found["dvc"] == found["cli"]
     assert found["zenml"] == found["cli"]
+    assert found["kfp"] == found["cli"]

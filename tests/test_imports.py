@@ -20,6 +20,7 @@ LAYERS = [
         "config",
         "runs",
         "upstream",
+        "launch",
         "listing",
         "logs",
         "progress",

@@ -162,7 +162,7 @@ def test_a_graph_compiled_from_other_code_than_the_image_holds_is_refused(tmp_pa
 
 def test_a_child_killed_for_its_memory_leaves_its_cause(tmp_path, monkeypatch):
     killed = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    monkeypatch.setattr(kfp_task, "_launcher", lambda _: [sys.executable, "-c", killed])
+    monkeypatch.setattr("uvrlab.launch._python", lambda _: [sys.executable, "-c", killed])
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "status.json").write_text('{"stage": "ingest", "state": "running"}')
     code = runs.code_digest(STAGES["ingest"].sources)
@@ -197,19 +197,3 @@ def test_each_task_shows_its_metrics_report_and_summary(told):
     assert shown["artifacts"]["metrics"]["metadata"]["lines (lines)"] == 3.0
     assert shown["artifacts"]["run"]["metadata"]["digest"] == told["pods"]["sft"]
     assert shown["report"] == "<h1>sft</h1>" and "| lines | 3 | lines |" in shown["summary"]
-
-
-@pytest.mark.long
-def test_the_real_stages_run_through_the_compiled_graph_to_the_digests_of_the_plain_command(tmp_path):
-    """tiny.yaml by kfp.local and by the command, each with a work folder of its own; minutes on two cores."""
-    config = REPO / "configs" / "tiny.yaml"
-    for engine in ("kfp", "cli"):
-        at = tmp_path / engine
-        command = [sys.executable, "-m", "pipelines.run", engine, "--config", str(config), "--out", str(at)]
-        command += ["--set", f"register.registry_dir={at / 'registry'}"]
-        environment = {**house.environment(REPO), "UVR_WORK": str(at / "work"), "UVR_HOME": str(tmp_path / "home")}
-        done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    at = {"kfp": tmp_path / "kfp" / "kfp", "cli": tmp_path / "cli"}
-    found = {engine: {n: runs.RunDir(folder / n).digest for n in graph()} for engine, folder in at.items()}
-    assert found["kfp"] == found["cli"]
