@@ -11,7 +11,8 @@ from uvrlab.runs import RunDir
 
 @step(cache_policy=sources("grounding"))
 def grounding(
-    config: str, listing: str, clips: RunDir, uvrd: RunDir, checks: RunDir, model: RunDir
+    config: str, listing: str, clips: RunDir, uvrd: RunDir, checks: RunDir, model: RunDir | None = None
 ) -> tuple[Annotated[RunDir, "grounding"], Annotated[HTMLString, "grounding_report"]]:
-    run, report = execute("grounding", config, clips=clips, uvrd=uvrd, checks=checks, model=model)
+    start = {"model": model} if model else {}  # without a model before it, the stage starts from the backbone
+    run, report = execute("grounding", config, clips=clips, uvrd=uvrd, checks=checks, **start)
     return run, report

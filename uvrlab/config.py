@@ -384,6 +384,7 @@ class GroundingConfig(QuestionsConfig):
     """OmniVideo-R1 stage 1, query-intensive grounding: format + answer + (consistency + completeness) / 2, no true span."""
 
     judge: JudgeConfig = JudgeConfig()
+    lora: LoraConfig = LoraConfig()  # of a new adapter, where no stage before gives one
     weight_intent: Annotated[float, Field(ge=0.0)] = 1.0  # of the mean of both; 0: format and answer alone, a control
 
 
@@ -417,7 +418,7 @@ class Config(Section):
     """A whole recipe."""
 
     run: RunConfig = RunConfig()
-    profile: Literal["full", "gve", "ume-r1"] = "full"
+    profile: Literal["full", "gve", "ume-r1", "omnivideo-r1", "omnivideo-r1-qi"] = "full"
     backbone: str = "nano-omni"
     ingest: IngestConfig = IngestConfig()
     synthesize: SynthesizeConfig = SynthesizeConfig()

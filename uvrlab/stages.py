@@ -21,10 +21,14 @@ from uvrlab.runs import Manifest, Metric, RunDir, RunError, StageReport
 
 @dataclass(frozen=True)
 class Input:
-    """A named input: the kind of run directory that it takes, and whether a stage can do without it."""
+    """A named input: the kind of run directory that it takes, and whether a stage can do without it.
+
+    `chained`: though optional, it is wired to the newest earlier stage that writes the kind, if there is one.
+    """
 
     kind: str
     optional: bool = False
+    chained: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ STAGES: dict[str, Stage] = {
         Stage(
             "grounding",
             "uvrlab.training.grounding:run",
-            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": Input("model", optional=True, chained=True)},
             ("model",),
             (*_MODEL, "losses", "rewards", "training", "synthesis", "evaluation/metrics.py"),
             Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
@@ -148,6 +152,8 @@ PROFILES: dict[str, tuple[str, ...]] = {
     "full": tuple(STAGES),
     "gve": ("ingest", "synthesize", "validate", "sft", "evaluate", "register"),
     "ume-r1": ("ingest", "synthesize", "validate", "sft", "grpo", "evaluate", "register"),
+    "omnivideo-r1": ("ingest", "synthesize", "validate", "grounding", "fusion", "evaluate", "register"),  # from the backbone
+    "omnivideo-r1-qi": ("ingest", "synthesize", "validate", "grounding", "evaluate", "register"),  # its stage 1 alone
 }
 
 
@@ -162,7 +168,7 @@ def graph(profile: str = "full") -> dict[str, dict[str, str]]:
         stage = STAGES[name]
         wiring[name] = {}
         for label, wanted in stage.inputs.items():
-            if wanted.kind in newest and not wanted.optional:
+            if wanted.kind in newest and (wanted.chained or not wanted.optional):
                 wiring[name][label] = newest[wanted.kind]
             elif not wanted.optional:
                 raise RunError(f"profile {profile!r}: stage {name!r} needs a {wanted.kind!r}, but no earlier stage writes one")

@@ -39,6 +39,7 @@ class Study(BaseModel):
     datasets: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("R@1",)
     modes: tuple[str, ...] = ()
+    part: str = ""  # of what `evaluate` writes: "answers" for its questions, else retrieval
     bootstrap: int = Field(default=2000, ge=100)
 
     @model_validator(mode="after")
@@ -160,7 +161,7 @@ def _run_cell(cell: Cell, out: Path) -> None:
 def _conclude(study: Study, planned: list[Cell], failed: dict[str, str], out: Path) -> str:
     finished = [cell for cell in planned if _is_done(cell, out)]
     records = {(cell.variant, cell.seed): read_cell(out, cell.name) or {} for cell in finished}
-    effects, notes = study_effects(study, {at: out / record["results"] for at, record in records.items()})
+    effects, notes = study_effects(study, {at: out / record["results"] / study.part for at, record in records.items()})
     for (variant, seed), record in records.items():
         if record["seconds"] > CELL_SECONDS:
             notes.append(f"{variant}, seed {seed}: {record['seconds']:.0f} s, more than the {CELL_SECONDS:.0f} s of a cell")

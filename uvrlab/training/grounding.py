@@ -75,7 +75,8 @@ def make_judge(config: StageConfig[GroundingConfig], inputs: Mapping[str, Path],
     from uvrlab.models.encode import Embedder
     from uvrlab.training.judges_embedder import EmbedderJudge
 
-    embedder = Embedder.load(own.embedder or inputs["model"] / "model", torch_device(config.run.device))
+    start = inputs["model"] / "model" if "model" in inputs else config.backbone
+    embedder = Embedder.load(own.embedder or start, torch_device(config.run.device))
     names, captions, asked = references(inputs, own.references)
     films = Films(questions, inputs["clips"], own.fps, own.max_frames)
     return EmbedderJudge.calibrated(embedder, [films(name) for name in names], captions, asked)

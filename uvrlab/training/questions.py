@@ -157,9 +157,8 @@ def run(
     from uvrlab.data import schema
     from uvrlab.data.summary import DATA, data_summary
     from uvrlab.data.workers import MediaPool
-    from uvrlab.models.device import torch_device
     from uvrlab.models.features import FeatureCache
-    from uvrlab.models.modeldir import load_model, save_model_dir
+    from uvrlab.models.modeldir import save_model_dir
     from uvrlab.training import pairs, questions_report
     from uvrlab.training.grounding_films import Films
     from uvrlab.training.grpo import kept_rollouts
@@ -168,7 +167,7 @@ def run(
 
     own, seed = config.own, config.run.seed
     torch.manual_seed(seed)
-    loaded = load_model(inputs["model"] / "model", device=torch_device(config.run.device), merge=False)
+    loaded = start(config, inputs)
     chosen, warnings = rl_questions(inputs, own.needs)
     held_out = head(load(inputs["clips"], inputs["uvrd"], ["val"]), own.validation_questions)
     kept = pairs.head(pairs.load(inputs["clips"], inputs["uvrd"], ["val"]), own.validation_pairs, seed)
@@ -196,6 +195,22 @@ def run(
     runs.write_json(out / DATA, data_summary(inputs["clips"], inputs["uvrd"]))
     films = Films(chosen, inputs["clips"])
     return questions_report.make(config, chosen, rewarder, (before, after), history, table, rejects, warnings, films, out)
+
+
+def start(config: StageConfig[Any], inputs: Mapping[str, Path]) -> Any:
+    """The model that the stage goes on from, with its adapter to be trained: the input, else the backbone under a new adapter."""
+    from uvrlab.models.adapter import new_adapter
+    from uvrlab.models.device import torch_device
+    from uvrlab.models.modeldir import LoadedModel, install_readouts, load_backbone, load_model
+    from uvrlab.models.preprocess import default_preprocess
+
+    device = torch_device(config.run.device)
+    if "model" in inputs:
+        return load_model(inputs["model"] / "model", device=device, merge=False)
+    bare, lora = load_backbone(config.backbone, device=device), config.own.lora
+    rows = install_readouts(bare)
+    model = new_adapter(bare.spec, bare.model, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout, trainable_rows=rows)
+    return LoadedModel(bare.spec, model, bare.processor, default_preprocess(bare.spec), bare.digest, bare.source)
 
 
 def rl_questions(inputs: Mapping[str, Path], needs: Sequence[str]) -> tuple[Questions, list[str]]:
