@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from uvrlab.config import LimitsConfig
 from uvrlab.data.media import MediaError
-from uvrlab.data.workers import MediaPool, Reject, map_media, pack, unpack
+from uvrlab.data.workers import AHEAD, MediaPool, Reject, map_media, pack, unpack
 
 LIMITS = LimitsConfig(timeout_s=1.5, max_memory_bytes=2**30)
 
@@ -92,6 +92,22 @@ def test_items_are_taken_lazily_so_memory_is_bounded():
     results = map_media(behave, source(), workers=1, limits=LIMITS)
     next(results)
     assert taken <= 8
+    results.close()
+
+
+def test_while_one_worker_spins_the_other_does_not_run_away():
+    """Two workers hold AHEAD items each: the first item spins until its time is out, the next seven wait for it."""
+    taken = 0
+
+    def source():
+        nonlocal taken
+        for i in range(1000):
+            taken += 1
+            yield {"do": "square", "x": 1} if i else {"do": "spin"}
+
+    results = map_media(behave, source(), workers=2, limits=LIMITS, name=str)
+    assert next(results).reason == "timeout"
+    assert taken == 2 * AHEAD
     results.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from uvrlab.config import Config, RunConfig, SynthesizeConfig
 from uvrlab.data.schema import write_table
-from uvrlab.data.workers import Reject
+from uvrlab.data.workers import AHEAD, Reject
 from uvrlab.data.world import render_clip, sample_scene
 from uvrlab.runs import sha256_file, working
 from uvrlab.synthesis import jobs
@@ -50,7 +50,7 @@ def test_a_job_that_fails_costs_itself(work: list[jobs.Job]) -> None:
 
 
 def test_jobs_are_taken_as_they_are_needed(work: list[jobs.Job]) -> None:
-    """Two workers hold at most four jobs each: of 200, the rest is not taken before results are."""
+    """Two workers hold at most AHEAD jobs each: of 200, the rest is not taken before results are."""
     taken = 0
 
     def endless() -> Iterator[jobs.Job]:
@@ -62,7 +62,7 @@ def test_jobs_are_taken_as_they_are_needed(work: list[jobs.Job]) -> None:
     with executor(RunConfig(workers=2)) as map_jobs:
         results = map_jobs(jobs.make, endless(), jobs.name)
         next(iter(results))
-        assert taken <= 12
+        assert taken <= 2 * AHEAD
 
 
 @pytest.mark.long

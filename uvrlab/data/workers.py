@@ -71,6 +71,7 @@ class MediaPool:
         self.limits = limits or LimitsConfig()
         self.restarts = 0
         self._seconds = self.limits.timeout_s
+        self._taken = 0  # items of the present map that were handed out
         self._workers = [_Worker(self.limits) for _ in range(max(1, workers))]
 
     def __enter__(self) -> MediaPool:
@@ -90,7 +91,7 @@ class MediaPool:
         patience: float = 1.0,
     ) -> Iterator[Any]:
         """See `map_media`; an item may take `patience` times the configured time."""
-        self._seconds = self.limits.timeout_s * patience
+        self._seconds, self._taken = self.limits.timeout_s * patience, 0
         target, source = _target(function), enumerate(items)
         names: dict[int, str] = {}
         ready: dict[int, Any] = {}
@@ -109,12 +110,13 @@ class MediaPool:
         self, target: str, source: Iterator[tuple[int, Any]], name: Callable[[Any], str], names: dict[int, str], given: int
     ) -> None:
         for worker in self._workers:
-            if worker.index is not None or (names and max(names) - given >= AHEAD * len(self._workers)):
+            if worker.index is not None or self._taken - given >= AHEAD * len(self._workers):
                 continue
             if (entry := next(source, None)) is None:
                 return
             index, item = entry
             names[index] = name(item)
+            self._taken = index + 1
             worker.give(index, target, item, self._seconds)
 
     def _collect(self, names: dict[int, str]) -> Iterator[tuple[int, Any]]:
