@@ -7,6 +7,7 @@ many threads may call them at once; all other work runs in the confined worker p
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -114,9 +115,11 @@ def _ray(workers: int) -> Any:
     except ImportError as error:
         raise ImportError("run.executor=ray needs Ray: pip install 'uvrlab[ray]', or set run.executor=local") from error
     if not ray.is_initialized():
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False)
+            ray.init(**quiet)
         else:
-            ray.init(num_cpus=workers + 1, include_dashboard=False, log_to_driver=False, object_store_memory=RAY_STORE_BYTES)
+            ray.init(num_cpus=workers + 1, include_dashboard=False, object_store_memory=RAY_STORE_BYTES, **quiet)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray
