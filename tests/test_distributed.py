@@ -24,11 +24,11 @@ REPO = Path(__file__).resolve().parents[1]
 ZERO = {stage: REPO / "configs" / "deepspeed" / f"zero{stage}.json" for stage in (2, 3)}
 
 
-def _train(out: Path, processes: int, *overrides: str) -> dict[str, Any]:
+def _train(out: Path, processes: int, *overrides: str, stage: str = "sft") -> dict[str, Any]:
     """Adapter and facts of a run of tests/tools/processes.py under torchrun."""
     out.mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["-m", "tests.tools.processes", str(out), *(f"--set={pair}" for pair in overrides)]
+    command += ["-m", "tests.tools.processes", stage, str(out), *(f"--set={pair}" for pair in overrides)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -71,6 +71,14 @@ def test_sft_trains_under_deepspeed(one, tmp_path, stage):
     assert _farthest(one, found) < 1e-3
     checkpoint = max((tmp_path / "zero" / "checkpoints").glob("checkpoint-*/adapter.safetensors"))
     assert {name.removeprefix("model.") for name in load_file(checkpoint)} == set(found["adapter"])
+
+
+@pytest.mark.long
+def test_grpo_takes_a_step_under_deepspeed(tmp_path):
+    """A generation, its scoring and an update by a real ZeRO-2 engine, KL 0 at the start."""
+    found = _train(tmp_path / "grpo", 1, f"grpo.deepspeed={ZERO[2]}", "grpo.steps=2", stage="grpo")
+    assert found["engine"] == "DeepSpeedEngine" and found["zero_stage"] == 2
+    assert found["history"][0]["kl"] == pytest.approx(0.0, abs=1e-6) and found["moved"] > 0
 
 
 @pytest.mark.long
