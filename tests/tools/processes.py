@@ -1,7 +1,7 @@
 """Trains a tiny model on pairs of texts as one of the processes that torchrun started: for tests/test_distributed.py.
 
-`torchrun ... -m tests.tools.processes sft|grpo OUT [--set A.B=C]...` leaves the adapter, the loss history and facts about the engine
-of process 0 in OUT.
+`torchrun ... -m tests.tools.processes sft|grpo OUT [--set A.B=C]...` leaves the adapter, the loss history and facts about the
+engine of process 0 in OUT.
 """
 
 from __future__ import annotations
