@@ -93,7 +93,7 @@ class WorldConfig(Section):
     val: Count = 200
     test: Count = 500
     duration_s: float = 4.0
-    family_size: Positive = 4
+    family_size: Positive = 2
 
 
 class SourceConfig(Section):

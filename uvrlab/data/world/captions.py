@@ -48,28 +48,35 @@ def to_clip_row(scene: Scene) -> dict[str, Any]:
 
 
 def _concise(scene: Scene, rng: np.random.Generator) -> str:
-    """Events in order with the sounds that fall on them, then camera and background while there is room.
+    """Events in order with the sounds that fall on them, the background, then camera and the rest while there is room.
 
     What sets the clip apart from its siblings comes first, as a person who knows the others would write it.
     """
     low, high = WORD_RANGES["concise"]
-    text = _concise_events(scene, rng, high)
     wanted, spare = _concise_extras(scene, rng)
-    for number, extra in enumerate([*wanted, *spare]):
-        needed = number < len(wanted) or count_words(text) < low
+    background = f"on {with_article(words.background_words(scene))} background"
+    apart = wanted[:1] if "camera" in scene.contrasts else []
+    text = _concise_events(scene, rng, high - sum(count_words(part) for part in (*apart, background)), high)
+    for number, extra in enumerate([*apart, background, *wanted, *spare]):
+        needed = number < len(apart) + 1 + len(wanted) or count_words(text) < low
         if needed and extra not in text and count_words(f"{text} {extra}") <= high:
             text += f", {extra}" if extra.startswith("while") else f" {extra}"
     return sentence(text)
 
 
-def _concise_events(scene: Scene, rng: np.random.Generator, high: int) -> str:
-    """The fullest wording of the timeline that fits: with sounds or without, with articles or bare, all moments or the first."""
+def _concise_events(scene: Scene, rng: np.random.Generator, room: int, high: int) -> str:
+    """The fullest wording of the timeline that fits into `room`, or into `high` where sounds set the clip apart.
+
+    With sounds or without, with articles or bare, all moments or the first.
+    """
     moments = words.timeline(scene)
-    sounds = bool({"sound", "timing"} & set(scene.contrasts)) or bool(rng.random() < 0.5)
+    apart = bool({"sound", "timing"} & set(scene.contrasts))
+    sounds = apart or bool(rng.random() < 0.5)
     bare = len(scene.events) > 2 or bool(rng.random() < 0.3)
-    for with_sounds, short, limit in ((sounds, bare, 9), (sounds, True, 9), (False, True, 9), (False, True, 4), (False, True, 3)):
+    full = ((sounds, bare, 9, room), (sounds, True, 9, room), *([(True, True, 9, high)] if apart else []))
+    for with_sounds, short, limit, most in (*full, (False, True, 9, room), (False, True, 4, room), (False, True, 3, room)):
         text = ", ".join(_concise_moments(moments[:limit], scene, rng, with_sounds, short))
-        if text and count_words(text) <= high:
+        if text and count_words(text) <= most:
             return text
     return words.list_words([with_article(o.name) for o in scene.objects])
 
@@ -92,13 +99,12 @@ def _concise_moments(moments: Sequence[Moment], scene: Scene, rng: np.random.Gen
 def _concise_extras(scene: Scene, rng: np.random.Generator) -> tuple[list[str], list[str]]:
     """Extras to be added while they fit, the contrasts first; and true ones to fall back on when ten words are not met."""
     camera = f"while {pick(words.CAMERA_WORDS[scene.camera.kind], rng)}"
-    background = f"on {with_article(words.background_words(scene))} background"
     beside = [f"beside {with_article(o.name)}" for o in scene.objects if o.still]
     first = [camera] if "camera" in scene.contrasts else []
     first += beside[:2] if "colour" in scene.contrasts else []
-    chances = [(0.4, background), (0.3 if scene.camera.kind == "still" else 0.6, camera), *((0.3, text) for text in beside)]
+    chances = [(0.3 if scene.camera.kind == "still" else 0.6, camera), *((0.3, text) for text in beside)]
     rest = [text for chance, text in chances if rng.random() < chance and text not in first]
-    return first + [rest[int(i)] for i in rng.permutation(len(rest))], [camera, background]
+    return first + [rest[int(i)] for i in rng.permutation(len(rest))], [camera]
 
 
 def _keywords(scene: Scene, rng: np.random.Generator) -> str:

@@ -121,8 +121,8 @@ def abstract_caption(scene: Scene, rng: np.random.Generator) -> str:
     parts.append((1, 4, pick(words.CAMERA_GIST[scene.camera.kind], rng)))
     rest = any(o.still for o in scene.objects)
     parts.append((3, 5, "Some of the company only looks on." if rest else "Nobody merely looks on."))
-    texture = "an even" if scene.background.style in ("plain", "gradient") else "a patterned"
-    parts.append((4, 6, f"All of it happens before {texture} backdrop in muted tones, as in a short demonstration film."))
+    setting = with_article(words.background_words(scene))
+    parts.append((2, 6, f"All of it happens before {setting} backdrop, as in a short demonstration film."))
     return fit(parts, "abstract")
 
 
@@ -136,7 +136,7 @@ def _abstract_sound(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def partial_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """A part of the clip: an event and what stands next to it, a sound, the camera, or where an object is.
+    """Two parts of the clip: an event and what stands next to it, a sound, the camera, or where an object is; and the background.
 
     What sets the family's clips apart is the likelier choice, or no reader could tell which sibling is meant.
     """
@@ -149,12 +149,10 @@ def partial_caption(scene: Scene, rng: np.random.Generator) -> str:
     }
     chances = np.array(list(weights.values()), dtype=float)
     chosen = [str(c) for c in rng.choice(list(weights), 2, replace=False, p=chances / chances.sum())]
-    text = f"{_PARTIAL[chosen[0]](scene, rng)}"
-    if weights[chosen[1]] > 2 and rng.random() < 0.6:
-        text += f"; {_PARTIAL[chosen[1]](scene, rng)}"
-    return sentence(
-        f"{pick(('in part of this clip', 'at one point', 'somewhere in the video', 'in one stretch of it'), rng)} {text}"
-    )
+    text = "; ".join(_PARTIAL[part](scene, rng) for part in chosen)
+    lead = pick(("in part of this clip", "at one point", "somewhere in the video", "in one stretch of it"), rng)
+    setting = "" if "camera" in chosen else f"; the background is {words.background_words(scene)}"
+    return sentence(f"{lead} {text}{setting}")
 
 
 def _partial_event(scene: Scene, rng: np.random.Generator) -> str:
