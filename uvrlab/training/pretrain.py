@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from uvrlab import runs
-from uvrlab.config import Positive, Section
+from uvrlab.config import Count, Positive, Section
 from uvrlab.data import world
 from uvrlab.data.collate import Collator
 from uvrlab.data.packing import PackedBatch, pack
@@ -34,19 +34,19 @@ class PretrainConfig(Section):
 
     seed: int = 0
     start: str = ""  # a backbone (directory, or a name in the package) to go on from; empty: random weights, a new tokenizer
-    clips: Positive = 8_000
+    clips: Positive = 3_000
     validation_clips: Positive = 256
-    steps: Positive = 2_800
-    warm_steps: Positive = 1_300
+    steps: Positive = 600
+    warm_steps: Count = 0
     batch_clips: Positive = 32
     warm_batch_clips: dict[str, Positive] = {"image": 192, "picture": 80, "sound": 80}
     words: Positive = 120  # of conversation a row
     warm_words: Positive = 40
-    learning_rate: float = 2e-3
-    warmup_steps: Positive = 150
+    learning_rate: float = 1e-3
+    warmup_steps: Positive = 50
     weight_decay: float = 0.05
     max_norm: float = 1.0
-    save_steps: Positive = 200
+    save_steps: Positive = 100
     workers: Positive = 2  # processes of one thread each; a step's gradient is the sum over theirs
     mix: Mix = Mix()
 
@@ -302,7 +302,7 @@ def _card(config: PretrainConfig, model: Any, bank: ClipBank, collator: Collator
         "parameters": sum(p.numel() for p in model.parameters()),
         "recipe": config.digest_view(),
         "data_digest": runs.digest_json([scene.to_json() for scene in data.scenes]),
-        "objective": "next token on captions, questions, grounded responses, traces and rewrites of the pretrain split",
+        "objective": "next token on captions, questions, grounded responses, thoughts and rewrites of the pretrain split",
         "validation": validate(config, model, bank, collator),
         "validation_clips": len(bank.scenes),
         "training_seconds": round(seconds),

@@ -27,9 +27,12 @@ class Mix(Section):
 
     warm_view: dict[str, Share] = {"image": 0.5, "picture": 0.4, "sound": 0.1}  # short rows first: what things are and do
     warm_turn: dict[str, Share] = {"caption": 0.3, "trace": 0.7}
-    view: dict[str, Share] = {"both": 0.62, "picture": 0.12, "sound": 0.06, "image": 0.12, "text": 0.08}
+    view: dict[str, Share] = {"both": 0.4, "picture": 0.08, "sound": 0.04, "image": 0.12, "text": 0.36}
     styles: dict[str, Share] = {"concise": 0.4, "rich": 0.1, "abstract": 0.1, "keywords": 0.25, "partial": 0.15}
+    read: dict[str, Share] = {"concise": 0.25, "rich": 0.15, "abstract": 0.2, "keywords": 0.15, "partial": 0.15, "frame": 0.1}
     turn: dict[str, Share] = {"caption": 0.3, "question": 0.2, "ground": 0.25, "trace": 0.25}
+    text: dict[str, Share] = {"rewrite": 0.2, "trace": 0.8}  # of a text; of a picture its caption or a thought about it
+    image: dict[str, Share] = {"caption": 0.5, "trace": 0.5}
     jitter_s: float = 0.4  # how sloppily spans of grounded responses are annotated
 
 
@@ -113,9 +116,10 @@ def conversations(
         view = "picture"
     if view == "image":
         time_s = (frame + 0.5) * scene.duration_s / N_FRAMES
-        return view, [Turn(instructions.FRAME, world.frame_caption(scene, time_s, rng)) for _ in range(2)]
+        return view, [_pictured(scene, time_s, mix, rng) for _ in range(2)]
     if view == "text":
-        return view, _up_to(words, lambda: _rewrite(scene, rng, mix))
+        time_s = (frame + 0.5) * scene.duration_s / N_FRAMES
+        return view, _up_to(words, lambda: _written(scene, time_s, mix, rng))
     if view == "sound":
         asked = [q for q in world.questions(scene, rng) if q.needs == "sound"]
         return view, [_heard(scene), *(Turn(instructions.ask(q.question, q.options), q.answer) for q in asked[:2])]
@@ -144,6 +148,25 @@ def _heard(scene: world.Scene) -> Turn:
     return Turn(instructions.SOUNDS, listed or "none")
 
 
+def _thought(think: str, answer: str, about: str = "") -> Turn:
+    return Turn(about, f"<think>{think}</think><answer>{answer}</answer><gen_emb>", embed=True)
+
+
+def _pictured(scene: world.Scene, time_s: float, mix: Mix, rng: np.random.Generator) -> Turn:
+    caption = world.frame_caption(scene, time_s, rng)
+    return Turn(instructions.FRAME, caption) if draw(rng, mix.image) == "caption" else _thought(caption, caption)
+
+
+def _written(scene: world.Scene, time_s: float, mix: Mix, rng: np.random.Generator) -> Turn:
+    """A text rewritten in another style, or a thought about it: one of the clip, or of one of its frames."""
+    if draw(rng, mix.text) == "rewrite":
+        return _rewrite(scene, rng, mix)
+    style = draw(rng, mix.read)
+    text = world.frame_caption(scene, time_s, rng, rich=True) if style == "frame" else world.captions(scene, rng)[style]
+    think, answer, _ = world.text_trace(text, scene, rng)
+    return _thought(think, answer, text)
+
+
 def _rewrite(scene: world.Scene, rng: np.random.Generator, mix: Mix) -> Turn:
     written = world.captions(scene, rng)
     source = draw(rng, {s: p for s, p in mix.styles.items() if s in ("rich", "concise", "keywords")})
@@ -156,7 +179,7 @@ def _about(scene: world.Scene, mix: Mix, rng: np.random.Generator) -> Turn:
     asked = world.questions(scene, rng) if kind in ("question", "ground") else []
     if kind == "trace":
         think, answer, _ = world.trace(scene, rng)
-        return Turn("", f"<think>{think}</think><answer>{answer}</answer><gen_emb>", embed=True)
+        return _thought(think, answer)
     if not asked:
         style = draw(rng, mix.styles)
         return Turn(instructions.CAPTION[style], world.captions(scene, rng)[style])

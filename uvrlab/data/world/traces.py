@@ -37,7 +37,7 @@ def trace(
 
 
 def text_trace(caption: str, scene: Scene, rng: np.random.Generator, *, error_rate: float = 0.0) -> tuple[str, str, list[str]]:
-    """(think, answer, flags) for a text: only what the text itself says, never what else `scene` holds.
+    """(think, answer, flags) for a text, in the form of a clip's: only what the text itself says, never what else `scene` holds.
 
     `scene` gives nothing but the split, whose combinations a wrong motion must not leave.
     """
@@ -55,9 +55,10 @@ def text_trace(caption: str, scene: Scene, rng: np.random.Generator, *, error_ra
     acts = [_act(name, motion) for name, motion in events if motion != "still"]
     resting = [_act(name, motion) for name, motion in events if motion == "still"]
     views = [words.CAMERA_WORDS[c][0].removeprefix("the ") for c in cameras]
-    parts = [f"the text names {', '.join(said.objects)}" if said.objects else "the text names no single object"]
+    parts = [", ".join(said.objects) if said.objects else "no single object"]
     parts += [f"{'first' if i == 0 else 'then'} {act}" for i, act in enumerate([*acts, *said.gists])]
-    parts += [*views, f"sound: {', '.join(sounds)}" if sounds else "sound is not named", *resting, "the rest is left open"]
+    parts += [*views, *([f"sound: {', '.join(sounds)}"] if sounds else []), *resting]
+    parts += [f"{setting} background"] if (setting := words.setting(caption)) else []
     gist = [*acts[:3], *said.gists[:3], *views[:1], *sounds[:2]] or list(said.objects)[:4] or [" ".join(caption.split()[:12])]
     return _bounded(parts), words.sentence(", ".join(gist).rstrip(".,;:")), flags
 

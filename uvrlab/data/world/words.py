@@ -14,7 +14,7 @@ import numpy as np
 
 from uvrlab.data.schema import WORD_RANGES
 from uvrlab.data.world.scene import Event, Scene, Sound, events_during, overlap_s
-from uvrlab.data.world.tables import COLOURS, SHAPES
+from uvrlab.data.world.tables import COLOURS, HUES, SHAPES
 
 MOTION_WORDS: dict[str, tuple[str, ...]] = {
     "left": ("moves left", "slides to the left", "drifts left", "glides leftwards"),
@@ -132,6 +132,12 @@ def place_words(place: tuple[int, int]) -> str:
 def background_words(scene: Scene) -> str:
     """ "striped grey": the style and the first hue."""
     return f"{BACKGROUND_WORDS[scene.background.style]} {scene.background.hues[0]}"
+
+
+def setting(text: str) -> str | None:
+    """The background that a text names by style and hue, as `background_words` does."""
+    found = re.search(rf"\b({'|'.join(BACKGROUND_WORDS.values())}) ({'|'.join(HUES)})\b", text.lower())
+    return found.group(0) if found else None
 
 
 def list_words(items: Sequence[str]) -> str:
