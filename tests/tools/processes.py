@@ -29,7 +29,7 @@ GRPO = [f"grpo.{name}={value}" for name, value in test_grpo.SMALL.model_dump(exc
 def sft(own: SftConfig, out: Path) -> tuple[Any, Any, dict[str, Any]]:
     """(model, trainer, facts) after training."""
     model, batches = test_contrastive.build(own.steps)
-    batches.chunk_pairs = own.chunk_pairs
+    batches.collation.chunk_pairs = own.chunk_pairs
     trainer = contrastive.make_trainer(model, batches, own, RunConfig(), out / "checkpoints")
     model.train()
     trainer.train()

@@ -27,6 +27,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     from uvrlab.models.device import torch_device
     from uvrlab.models.modeldir import install_readouts, load_backbone, save_model_dir
     from uvrlab.training import contrastive, distributed, pairs, sft_report
+    from uvrlab.training.batches import Collation, PairBatches
     from uvrlab.training.heldout import retrieval
 
     own = config.own
@@ -42,7 +43,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     train, held_out, rejects = featurized(cache, train, held_out, config.run.workers)
     plan = pairs.plan_batches(train, own.steps, own.batch_size, config.run.seed)
     before = retrieval(model, held_out, cache)
-    batches = contrastive.PairBatches(train, plan, cache, cache.collate, own.chunk_pairs)
+    batches = PairBatches(train, plan, Collation(cache, cache.collate, own.chunk_pairs))
     history = contrastive.train(model, batches, own, config.run, runs.checkpoint_dir())
     with distributed.whole(model):
         after = retrieval(model, held_out, cache)
