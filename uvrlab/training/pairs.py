@@ -64,14 +64,11 @@ def head(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
 
 
 def usable_groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
-    """{group: its rows} of the groups that a batch can be made of, by name. ValueError where none has two different targets."""
+    """{group: its rows} of the groups with two different targets at least, by name: those that a batch can be made of."""
     groups: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         groups.setdefault(pair.group, []).append(i)
-    usable = {g: rows for g, rows in sorted(groups.items()) if len({pairs[i].target_id for i in rows}) > 1}
-    if not usable:
-        raise ValueError(f"{len(pairs)} train pairs in {len(groups)} groups, none with two different targets; ingest more clips")
-    return usable
+    return {g: rows for g, rows in sorted(groups.items()) if len({pairs[i].target_id for i in rows}) > 1}
 
 
 def plan_batches(
@@ -89,16 +86,18 @@ def plan_batches(
     """
     rng = np.random.default_rng([seed, 12, *stream])
     usable = usable_groups(pairs)
+    if not usable:
+        raise ValueError(f"{len(pairs)} train pairs, no task or style with two different targets; ingest more clips")
     names, weights = list(usable), np.array([shares[g] if shares else len(rows) for g, rows in usable.items()], float)
     queues: dict[str, list[int]] = {name: [] for name in names}
     n_targets = {g: len({pairs[i].target_id for i in rows}) for g, rows in usable.items()}
     return [
-        _draw(pairs, usable[name], queues[name], min(batch_size, n_targets[name]), rng)
+        draw(pairs, usable[name], queues[name], min(batch_size, n_targets[name]), rng)
         for name in (names[i] for i in rng.choice(len(names), size=steps, p=weights / weights.sum()))
     ]
 
 
-def _draw(pairs: Sequence[Pair], rows: list[int], queue: list[int], size: int, rng: np.random.Generator) -> list[int]:
+def draw(pairs: Sequence[Pair], rows: list[int], queue: list[int], size: int, rng: np.random.Generator) -> list[int]:
     """The next `size` rows of a shuffled pass over a group; a target that is in the batch already waits for a later one."""
     batch: list[int] = []
     seen: set[int] = set()

@@ -64,12 +64,14 @@ def open_cache(config: StageConfig[Any], loaded: Any, model: Any) -> Any:
     return FeatureCache(runs.work_dir() / "features", model, collate, preprocess.sampling, torch_device(config.run.device))
 
 
-def featurized(cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int) -> tuple[list[Any], list[Any], list[Any]]:
-    """Compute missing features; pairs of a clip that cannot be decoded leave, their items come back as rejects."""
+def featurized(
+    cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int, more: Sequence[Any] = ()
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Compute missing features, also of `more` items; pairs of a clip that cannot be decoded leave, its items are rejects."""
     from uvrlab.data.workers import MediaPool
     from uvrlab.training import distributed
 
-    items = [side for pair in (*train, *held_out) for side in (pair.query, pair.target)]
+    items = [*(side for pair in (*train, *held_out) for side in (pair.query, pair.target)), *more]
     with distributed.first_alone(), MediaPool(workers) as pool:
         cache.refresh()
         rejects = cache.add(items, pool=pool)
