@@ -127,3 +127,27 @@ def test_importing_the_config_takes_under_a_third_of_a_second_and_loads_nothing_
 
 def test_an_empty_recipe_is_the_vetted_one():
     assert parse_config({}) == Config() == load_config(None)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("curriculum.replay={generative: 0.6, grounding: 0.4}", "no step is left"),
+        ("curriculum.weight_next_token=0", r"set replay\.grounding=0 as well"),
+        ("curriculum.sigma=[0.0, 1.0]", "expected two numbers above 0"),
+        ("curriculum.mining={first_rank: 5, last_rank: 4}", "1 <= first_rank <= last_rank"),
+    ],
+)
+def test_a_curriculum_that_cannot_run_is_told_what_to_change(override, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(None, [override])
+
+
+def test_a_prober_enters_the_digest_by_its_name_and_never_by_its_place(tmp_path):
+    from uvrlab.listing import model_folders
+
+    configs = [load_config(None, [f"curriculum.prober={tmp_path / place / 'gve'}"]) for place in ("here", "there")]
+    views = [config.for_stage("curriculum").digest_view() for config in configs]
+    assert views[0] == views[1] and views[0]["curriculum"]["prober"] == "gve"
+    (tmp_path / "here" / "gve").mkdir(parents=True)
+    assert model_folders(configs[0].for_stage("curriculum")) == {"curriculum.prober": str(tmp_path / "here" / "gve")}
