@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from uvrlab.data import schema
 from uvrlab.training import distributed
 from uvrlab.training.checkpoints import once
 from uvrlab.training.curriculum import alignment, probabilities
-from uvrlab.training.curriculum_mining import Read, Row, mine_pairs, task_of
+from uvrlab.training.curriculum_mining import Read, Row, kept_negatives, mine_pairs, task_of
 from uvrlab.training.curriculum_plan import Step, plan_epoch
 from uvrlab.training.pairs import Pair, draw, usable_groups
 
@@ -32,6 +33,11 @@ class Epoch:
     shares: dict[str, float]
     steps: list[Step]
     mined: list[Row]
+
+    @cached_property
+    def negatives(self) -> dict[str, list[str]]:
+        """{pair: the pairs whose targets are its hard negatives}."""
+        return kept_negatives(self.mined)
 
 
 class Epochs:

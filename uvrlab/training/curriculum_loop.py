@@ -15,7 +15,7 @@ from uvrlab.runs import processes
 from uvrlab.training import contrastive, distributed
 from uvrlab.training.batches import Collation
 from uvrlab.training.curriculum_epochs import Epochs
-from uvrlab.training.curriculum_mining import filled, kept_negatives
+from uvrlab.training.curriculum_mining import filled
 from uvrlab.training.curriculum_replay import Answer
 from uvrlab.training.pairs import Pair
 
@@ -49,10 +49,9 @@ class Steps:
             return self.collation.said([answer.item for answer in some], [answer.text for answer in some])
         if step.kind == "generative":
             return self.collation.pairs([self.pairs[i] for i in mine])
-        negatives = kept_negatives(epoch.mined)
-        any_mined = any(self.pairs[i].pair_id in negatives for i in step.rows)
+        any_mined = any(self.pairs[i].pair_id in epoch.negatives for i in step.rows)
         rows, size = [self.pairs[i] for i in mine], self.epochs.own.mining.negatives
-        hard = filled(rows, negatives, self.known, size) if any_mined else None
+        hard = filled(rows, epoch.negatives, self.known, size) if any_mined else None
         return self.collation.pairs(rows, written=False, negatives=hard)
 
 

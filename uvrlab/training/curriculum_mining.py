@@ -69,7 +69,9 @@ def kept_negatives(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def filled(rows: Sequence[Pair], negatives: Mapping[str, Sequence[str]], known: Mapping[str, Pair], size: int) -> Any:
+def filled(
+    rows: Sequence[Pair], negatives: Mapping[str, Sequence[str]], known: Mapping[str, Pair], size: int
+) -> list[tuple[Item, int]]:
     """`size` negatives for every pair of a batch, as items with their media's ids: all processes must hold equally many.
 
     Where there are fewer, the pair's own target fills up, as nobody's.
