@@ -9,6 +9,7 @@ from typing import Any
 from zenml import pipeline
 
 from pipelines.recipe import absolute_recipe
+from steps.curriculum import curriculum
 from steps.evaluate import evaluate
 from steps.fusion import fusion
 from steps.grounding import grounding
@@ -21,7 +22,8 @@ from steps.validate import validate
 from uvrlab.listing import source_listing
 from uvrlab.stages import STAGES, graph
 
-STEPS = {step.name: step for step in (ingest, synthesize, validate, sft, grpo, grounding, fusion, evaluate, register)}
+ALL = (ingest, synthesize, validate, sft, grpo, grounding, fusion, curriculum, evaluate, register)
+STEPS = {step.name: step for step in ALL}
 
 
 @pipeline

@@ -57,7 +57,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a batch larger than its pairs": (
         {"ingest": {"world": {"train": 10}}},
-        ["10 train clips x 4 pairs give 40; lower sft.batch_size"],
+        ["10 train clips x 4 pairs give 40; lower sft.batch_size", "give 40; lower curriculum.batch_size"],
     ),
     "a batch of one": ({"sft": {"batch_size": 1}}, ["sft.batch_size: 1, but a contrastive batch needs"]),
     "a misspelt dataset": ({"evaluate": {"datasets": ["world-concize"]}}, ["did you mean 'world-concise'?"]),

@@ -62,6 +62,27 @@ def test_two_processes_train_as_one_with_the_same_global_batch(one, tmp_path, ch
 
 
 @pytest.mark.long
+def test_two_processes_go_through_the_epochs_of_one(tmp_path):
+    """Probing and mining by the first, negatives of both: scores and losses to 1e-3, weights to 1e-2 of the largest."""
+    one, two = (_train(tmp_path / str(n), n, "curriculum.chunk_pairs=2", stage="curriculum") for n in (1, 2))
+    assert len(one["scores"]) == 2
+    for before, after in zip([*one["scores"], *one["history"]], [*two["scores"], *two["history"]], strict=True):
+        assert after == pytest.approx(before, rel=1e-3)
+    assert _farthest(one, two) < 1e-2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stage", ZERO)
+def test_the_curriculum_trains_under_deepspeed(tmp_path, stage):
+    """Probing at the epochs' starts by a real engine, ZeRO-3 with its parameters gathered, and the losses of plain AdamW."""
+    plain = _train(tmp_path / "plain", 1, stage="curriculum")
+    found = _train(tmp_path / "zero", 1, f"curriculum.deepspeed={ZERO[stage]}", stage="curriculum")
+    assert found["engine"] == "DeepSpeedEngine" and found["zero_stage"] == stage
+    for before, after in zip([*plain["scores"], *plain["history"]], [*found["scores"], *found["history"]], strict=True):
+        assert after == pytest.approx(before, rel=1e-2)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("stage", ZERO)
 def test_sft_trains_under_deepspeed(one, tmp_path, stage):
     """A real engine, and in float32 the weights of plain AdamW to 1e-3 of the largest."""

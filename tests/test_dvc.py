@@ -82,7 +82,14 @@ def test_folders_of_benchmarks_and_weights_are_dependencies_of_the_stages_that_r
     stages = yaml.safe_load(dvc.dvc_yaml(config))["stages"]
     outside = {name: [dep for dep in stage["deps"] if "${" in dep] for name, stage in stages.items()}
     assert outside["ingest"] == ["${ingest.benchmark_sources[0].path}"]
-    assert {name for name, deps in outside.items() if "${backbone}" in deps} == {"sft", "grpo", "grounding", "fusion", "evaluate"}
+    assert {name for name, deps in outside.items() if "${backbone}" in deps} == {
+        "sft",
+        "grpo",
+        "grounding",
+        "fusion",
+        "curriculum",
+        "evaluate",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -108,11 +115,11 @@ def test_dvc_and_the_plain_command_end_with_the_same_run_digests(told):
 
 
 def test_a_change_of_one_library_file_runs_just_the_stages_that_depend_on_it(told):
-    assert told["losses"]["called"] == ["sft", "grpo", "grounding", "fusion", "evaluate"]
+    assert told["losses"]["called"] == ["sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"]
 
 
 def test_changed_weights_at_the_same_path_run_the_stages_again_that_read_them(told):
-    assert told["weights_two"]["called"] == ["sft", "grpo", "grounding", "fusion", "evaluate"]
+    assert told["weights_two"]["called"] == ["sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"]
 
 
 def test_a_source_folder_runs_ingest_again_when_its_content_changed(told):

@@ -37,7 +37,7 @@ def stages(planted: Any) -> Any:
     for name in STAGES:
         planted.put(name, sources=("data/schema.py",))
     planted.put("sft", lambda c, i, out: (out / "payload.txt").write_text(f"{c.own.learning_rate}\n"), ("data/schema.py",))
-    for name in ("grpo", "grounding", "fusion"):
+    for name in ("grpo", "grounding", "fusion", "curriculum"):
         planted.put(name, lambda c, i, out: shutil.copyfile(i["model"] / "payload.txt", out / "payload.txt"), ("data/schema.py",))
     planted.put("evaluate", _evaluate, ("data/schema.py",))
     return planted
@@ -62,7 +62,7 @@ def _study(tmp_path: Path, **changes: Any) -> Path:
 def test_common_stages_run_once_a_seed_register_never_and_a_finished_study_runs_nothing(tmp_path: Path, stages: Any) -> None:
     first = run_study(_study(tmp_path), tmp_path / "out")
     counts = {name: stages.calls.count(name) for name in STAGES}
-    trained = dict.fromkeys(("sft", "grpo", "grounding", "fusion", "evaluate"), 6)
+    trained = dict.fromkeys(("sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"), 6)
     assert counts == {"ingest": 1, "synthesize": 2, "validate": 2, **trained, "register": 0}
     stages.calls.clear()
     assert run_study(_study(tmp_path), tmp_path / "out") == first
@@ -99,7 +99,7 @@ def test_a_changed_variant_makes_only_its_cells_missing(tmp_path: Path, stages: 
     stages.calls.clear()
     variants = {"slow": ["sft.learning_rate=0.001"], "fast": ["sft.learning_rate=0.004"]}
     run_study(_study(tmp_path, variants=variants), tmp_path / "out")
-    assert stages.calls == ["sft", "grpo", "grounding", "fusion", "evaluate"] * 2
+    assert stages.calls == ["sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"] * 2
 
 
 def test_a_failing_cell_is_named_and_the_others_still_run(tmp_path: Path, stages: Any) -> None:

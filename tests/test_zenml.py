@@ -37,7 +37,7 @@ def test_a_second_run_is_cached_but_for_the_stage_with_an_outside_effect(told):
 
 def test_a_change_of_one_library_file_runs_just_the_stages_that_depend_on_it(told):
     assert told["losses"]["cached"] == ["ingest", "synthesize", "validate"]
-    assert told["losses"]["called"] == ["sft", "grpo", "grounding", "fusion", "evaluate"]
+    assert told["losses"]["called"] == ["sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"]
     assert told["schema"]["called"] == CACHED
 
 
@@ -59,9 +59,9 @@ def test_a_changed_source_folder_runs_ingest_again_and_an_unchanged_one_does_not
 
 
 def test_changed_weights_at_the_same_path_run_the_stages_again_that_read_them(told):
-    assert told["backbone"]["first"]["called"] == ["sft", "grpo", "grounding", "fusion", "evaluate"]
+    assert told["backbone"]["first"]["called"] == ["sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"]
     assert told["backbone"]["again"]["called"] == []
-    assert told["backbone"]["changed"]["called"] == ["sft", "grpo", "grounding", "fusion", "evaluate"]
+    assert told["backbone"]["changed"]["called"] == ["sft", "grpo", "grounding", "fusion", "curriculum", "evaluate"]
 
 
 def test_an_absent_source_folder_is_named_before_any_step_runs(told):

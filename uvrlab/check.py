@@ -112,14 +112,17 @@ def _batches(config: Config) -> Iterator[str]:
     if config.ingest.source.kind != "world" or not config.ingest.world.train:
         return
     pairs = config.ingest.world.train * config.synthesize.pairs_per_clip
-    size = config.sft.batch_size
-    if size < 2:
-        yield f"sft.batch_size: {size}, but a contrastive batch needs other pairs as negatives; set at least 2"
-    elif pairs < size:
-        yield (
-            f"sft.batch_size: {size}, but {config.ingest.world.train} train clips x {config.synthesize.pairs_per_clip} pairs give "
-            f"{pairs}; lower sft.batch_size or raise ingest.world.train"
-        )
+    sizes = {"sft": config.sft.batch_size, "curriculum": config.curriculum.batch_size}
+    for name, size in sizes.items():
+        if name not in PROFILES[config.profile]:
+            continue
+        if size < 2:
+            yield f"{name}.batch_size: {size}, but a contrastive batch needs other pairs as negatives; set at least 2"
+        elif pairs < size:
+            yield (
+                f"{name}.batch_size: {size}, but {config.ingest.world.train} train clips x {config.synthesize.pairs_per_clip} "
+                f"pairs give {pairs}; lower {name}.batch_size or raise ingest.world.train"
+            )
 
 
 def _evaluation(config: Config) -> Iterator[str]:

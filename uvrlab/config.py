@@ -247,30 +247,38 @@ class LoraConfig(Section):
     dropout: Share = 0.0
 
 
-class SftConfig(Section):
-    """Contrastive + next-token fine-tuning (UME-R1 stage 1): one template and one forward pass a side."""
+class ContrastiveConfig(Section):
+    """What the stages with a contrastive loss share: batches, the optimizer, the loss and how it is kept in memory."""
 
-    steps: Positive = 200
     batch_size: Positive = 64
     learning_rate: float = 1e-3
     warmup_share: Share = 0.05
     weight_decay: float = 0.01
-    temperature: float = 0.05  # ours, for 64 pairs; published 0.02, with 256 in the pool
+    temperature: float = 0.05  # ours, for 64 pairs; UME-R1 0.02 with 256 in the pool, GVE 0.03 with 1,024
+    false_negative_margin: float | None = None  # a key that scores this much above the positive leaves the row; GVE's code: 0.1
+    duplicate_tolerance: float | None = None  # so does one whose cosine with the positive is 1 within this; GVE's code: 1e-5
+    matryoshka: tuple[Positive, ...] = ()  # widths of cut vectors that train too; empty: the whole vector alone
     chunk_pairs: Positive | None = None  # gradient cache: pairs in memory at once, with the gradient of the whole batch
     weight_contrastive: float = 1.0
     weight_gen: float = 1.0
     weight_next_token: float = 1.0
     bf16: bool = True  # mixed precision; the adapter itself stays in float32
     deepspeed: Annotated[str | None, Operational] = None  # a DeepSpeed JSON file, such as configs/deepspeed/zero2.json
-    lora: LoraConfig = LoraConfig()
     save_steps: Positive = 50
     validation_pairs: Positive = 200
 
     @model_validator(mode="after")
-    def _one_way_back(self) -> SftConfig:
+    def _one_way_back(self) -> ContrastiveConfig:
         if self.deepspeed and self.chunk_pairs:
             raise ValueError("deepspeed runs its own backward pass and chunk_pairs another; set one of them to null")
         return self
+
+
+class SftConfig(ContrastiveConfig):
+    """Contrastive + next-token fine-tuning (UME-R1 stage 1): one template and one forward pass a side."""
+
+    steps: Positive = 200
+    lora: LoraConfig = LoraConfig()
 
 
 class RolloutConfig(Section):
@@ -396,6 +404,93 @@ class FusionConfig(QuestionsConfig):
     alpha: Annotated[float, Field(ge=0.0)] = 0.3
 
 
+Schedule = Literal["pyramid", "proportional", "reversed", "static"]
+ScoreKind = Literal["cosine", "rank"]
+
+
+class MiningConfig(Section):
+    """Hard negatives from a prober's ranking. Ranks count the candidates that are no positives, 1 is the best; both margins hold
+    where both are set.
+
+    GVE takes 0-3 negatives a pair from the top of the ranking, 1 in its UVRD, and publishes no filter: the relative margin is that
+    of NV-Retriever (arXiv 2407.15831).
+    """
+
+    negatives: Positive = 1  # of a pair
+    first_rank: Positive = 1
+    last_rank: Positive = 30
+    margin: float | None = None  # a negative scores at most positive - margin
+    relative_margin: float | None = 0.05  # ... and at most positive - relative_margin * |positive|
+    duplicate_tolerance: float = 1e-5  # a candidate whose cosine with a positive is 1 within this is the positive again
+    corpus: Positive = 20_000  # candidates of a task, at most
+    every_epoch: bool = True  # anew for the pairs that an epoch draws; False: once, for all, by the first prober
+
+    @model_validator(mode="after")
+    def _has_a_window(self) -> MiningConfig:
+        if self.first_rank > self.last_rank:
+            raise ValueError(f"found ranks {self.first_rank}-{self.last_rank}; expected 1 <= first_rank <= last_rank")
+        return self
+
+    def ceiling(self, positive: float) -> float:
+        """The highest score that a negative may have beside this positive."""
+        absolute = positive - self.margin if self.margin is not None else float("inf")
+        relative = positive - self.relative_margin * abs(positive) if self.relative_margin is not None else float("inf")
+        return min(absolute, relative)
+
+
+class ReplayConfig(Section):
+    """Steps among those of an epoch that keep what earlier stages taught; ours, GVE has no stage before it."""
+
+    generative: Share = 0.25  # pairs with thoughts, under all losses of `sft`
+    grounding: Share = 0.1  # the start model's own well-formed and right answers to train questions, next token
+    questions: Count = 96  # that it is asked for them
+
+    @model_validator(mode="after")
+    def _leaves_room(self) -> ReplayConfig:
+        if self.generative + self.grounding >= 1:
+            raise ValueError(
+                f"generative + grounding is {self.generative + self.grounding:g}, expected less than 1: no step is left"
+            )
+        return self
+
+
+class CurriculumConfig(ContrastiveConfig):
+    """GVE's hard negatives and Modality Pyramid; defaults are published ones unless a comment says ours."""
+
+    learning_rate: float = 3e-4  # ours, of a model that has been trained; published 3e-5
+    false_negative_margin: float | None = 0.1
+    duplicate_tolerance: float | None = 1e-5
+    epochs: Positive = 3
+    epoch_steps: Positive = 60  # ours; published: a pass over 13 million pairs
+    schedule: Schedule = "pyramid"
+    score: ScoreKind = "cosine"
+    sigma: tuple[float, float] = (0.1, 1.0)  # of the first and the last epoch
+    probe_pairs: Annotated[int, Field(ge=2)] = 64  # of a task; ours, N_p is not published
+    prober: str | None = None  # of the first epoch: a model directory or backbone; None: the model that the stage starts from
+    mined_tasks: tuple[PairTask, ...] = ("T2V", "TI2V", "TV2V")
+    mining: MiningConfig = MiningConfig()
+    replay: ReplayConfig = ReplayConfig()
+    validation_questions: Count = 60  # asked before and after
+    max_completion_tokens: Positive = 160  # of a response or a thought, for replay and for what is kept
+
+    @property
+    def steps(self) -> int:
+        """Of all epochs."""
+        return self.epochs * self.epoch_steps
+
+    def digest_view(self) -> dict[str, Any]:
+        """As any section's, the prober by its name alone."""
+        return super().digest_view() | {"prober": Path(self.prober).name if self.prober else None}
+
+    @model_validator(mode="after")
+    def _can_replay(self) -> CurriculumConfig:
+        if self.replay.grounding and not self.weight_next_token:
+            raise ValueError("replay.grounding trains on next tokens, but weight_next_token is 0; set replay.grounding=0 as well")
+        if min(self.sigma) <= 0:
+            raise ValueError(f"sigma {list(self.sigma)}: expected two numbers above 0")
+        return self
+
+
 class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
@@ -418,7 +513,7 @@ class Config(Section):
     """A whole recipe."""
 
     run: RunConfig = RunConfig()
-    profile: Literal["full", "gve", "ume-r1", "omnivideo-r1", "omnivideo-r1-qi"] = "full"
+    profile: Literal["full", "sft", "gve", "ume-r1", "omnivideo-r1", "omnivideo-r1-qi"] = "full"
     backbone: str = "nano-omni"
     ingest: IngestConfig = IngestConfig()
     synthesize: SynthesizeConfig = SynthesizeConfig()
@@ -427,6 +522,7 @@ class Config(Section):
     grpo: GrpoConfig = GrpoConfig()
     grounding: GroundingConfig = GroundingConfig()
     fusion: FusionConfig = FusionConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     register_: RegisterConfig = Field(default=RegisterConfig(), alias="register")
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from uvrlab.runs import process
 
-NOISY = ("httpx", "urllib3", "fsspec", "transformers", "libav", "great_expectations")
+NOISY = ("httpx", "urllib3", "fsspec", "transformers", "libav", "great_expectations", "faiss")
 HARMLESS = {  # logger -> what libraries say of themselves, the first on standard output, between results
     "DeepSpeed": "Setting accelerator to CPU",
     "great_expectations.data_context.types.base": "Created temporary directory",

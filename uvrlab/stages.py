@@ -125,6 +125,14 @@ STAGES: dict[str, Stage] = {
             Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
         ),
         Stage(
+            "curriculum",
+            "uvrlab.training.curriculum_stage:run",
+            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            ("model",),
+            (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py"),
+            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+        ),
+        Stage(
             "evaluate",
             "uvrlab.evaluation.evaluate:run",
             {
@@ -150,7 +158,8 @@ STAGES: dict[str, Stage] = {
 
 PROFILES: dict[str, tuple[str, ...]] = {
     "full": tuple(STAGES),
-    "gve": ("ingest", "synthesize", "validate", "sft", "evaluate", "register"),
+    "sft": ("ingest", "synthesize", "validate", "sft", "evaluate", "register"),
+    "gve": ("ingest", "synthesize", "validate", "sft", "curriculum", "evaluate", "register"),
     "ume-r1": ("ingest", "synthesize", "validate", "sft", "grpo", "evaluate", "register"),
     "omnivideo-r1": ("ingest", "synthesize", "validate", "grounding", "fusion", "evaluate", "register"),  # from the backbone
     "omnivideo-r1-qi": ("ingest", "synthesize", "validate", "grounding", "evaluate", "register"),  # its stage 1 alone

@@ -1,7 +1,7 @@
 """Trains a tiny model on pairs of texts as one of the processes that torchrun started: for tests/test_distributed.py.
 
-`torchrun ... -m tests.tools.processes sft|grpo OUT [--set A.B=C]...` leaves the adapter, the loss history and facts about the
-engine of process 0 in OUT.
+`torchrun ... -m tests.tools.processes sft|curriculum|grpo OUT [--set A.B=C]...` leaves in OUT the adapter, the loss history and
+facts about the engine of process 0.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ os.environ.setdefault("DS_ACCELERATOR", "cpu")
 import pytest
 from safetensors.torch import save_file
 
-from tests.training import test_contrastive, test_grpo
-from uvrlab.config import GrpoConfig, RunConfig, SftConfig, load_config
+from tests.training import test_contrastive, test_curriculum_loop, test_grpo
+from uvrlab.config import CurriculumConfig, GrpoConfig, RunConfig, SftConfig, load_config
 from uvrlab.runs import process
-from uvrlab.training import contrastive, distributed, grpo_loop
+from uvrlab.training import contrastive, curriculum_loop, distributed, grpo_loop
 
 SFT = ["sft.steps=4", "sft.batch_size=4", "sft.save_steps=2", "sft.bf16=false", "sft.learning_rate=1e-2"]
+CURRICULUM = [
+    f"curriculum.{name}={json.dumps(value)}" for name, value in test_curriculum_loop.OWN.model_dump(exclude_defaults=True).items()
+]
 GRPO = [f"grpo.{name}={value}" for name, value in test_grpo.SMALL.model_dump(exclude_defaults=True).items()]
 
 
 def sft(own: SftConfig, out: Path) -> tuple[Any, Any, dict[str, Any]]:
     """(model, trainer, facts) after training."""
     model, batches = test_contrastive.build(own.steps)
-    batches.chunk_pairs = own.chunk_pairs
+    batches.collation.chunk_pairs = own.chunk_pairs
     trainer = contrastive.make_trainer(model, batches, own, RunConfig(), out / "checkpoints")
     model.train()
     trainer.train()
@@ -58,15 +61,27 @@ def grpo(own: GrpoConfig, out: Path) -> tuple[Any, Any, dict[str, Any]]:
     return roller.model, made[0], {"history": history, "moved": moved}
 
 
+def curriculum(own: CurriculumConfig, out: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """The same of a curriculum over two tasks of texts, with what its epochs found."""
+    model, steps = test_curriculum_loop.build(own, out / "checkpoints")
+    trainer: Any = contrastive.make_trainer(
+        model, curriculum_loop.Numbers(own.steps), own, RunConfig(), out / "checkpoints", curriculum_loop.CurriculumTrainer
+    )
+    trainer.steps = steps
+    history = contrastive.run_through(trainer, out / "checkpoints")
+    return model, trainer, {"history": history, "scores": [epoch.scores for epoch in steps.epochs.made]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("stage", choices=["sft", "grpo"])
+    parser.add_argument("stage", choices=["sft", "curriculum", "grpo"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
-    config = load_config(None, [*SFT, *GRPO, *args.set])
+    config = load_config(None, [*SFT, *CURRICULUM, *GRPO, *args.set])
     distributed.begin("cpu")
-    model, trainer, facts = sft(config.sft, args.out) if args.stage == "sft" else grpo(config.grpo, args.out)
+    run: Any = {"sft": sft, "curriculum": curriculum, "grpo": grpo}[args.stage]
+    model, trainer, facts = run(config.section(args.stage), args.out)
     engine = trainer.model_wrapped
     stage = engine.zero_optimization_stage() if hasattr(engine, "zero_optimization_stage") else 0
     cut = sum(hasattr(p, "ds_id") and p.numel() < p.ds_numel for p in model.parameters())

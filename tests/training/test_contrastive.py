@@ -15,6 +15,7 @@ from uvrlab.models.backbones import backbone
 from uvrlab.models.build import build_nano
 from uvrlab.models.preprocess import default_preprocess
 from uvrlab.training import contrastive
+from uvrlab.training.batches import Collation, PairBatches
 from uvrlab.training.pairs import Pair
 
 WORDS = ["red ball", "blue star", "green ring", "white cross", "cyan square", "orange circle"]
@@ -50,7 +51,7 @@ def build(steps: int):
         for i, w in enumerate(WORDS)
     ]
     plan = [list(np.random.default_rng(i).permutation(6)[:4]) for i in range(steps)]
-    return model, contrastive.PairBatches(rows, plan, TextCache(), collate)
+    return model, PairBatches(rows, plan, Collation(TextCache(), collate))
 
 
 OWN = SftConfig(steps=6, batch_size=4, save_steps=2, bf16=False, learning_rate=1e-2)
@@ -103,12 +104,12 @@ def test_the_gradient_cache_gives_the_gradients_and_the_run_of_the_whole_batch(t
     gradients, ends = [], []
     for chunk in (None, 3):
         model, batches = build(2)
-        batches.chunk_pairs = chunk
+        batches.collation.chunk_pairs = chunk
         trainer = contrastive.make_trainer(model, batches, OWN, RunConfig(), tmp_path / str(chunk))
         trainer.training_step(trainer.model, batches[0]) if chunk else trainer.compute_loss(trainer.model, batches[0]).backward()
         gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
         model, batches = build(2)
-        batches.chunk_pairs = chunk
+        batches.collation.chunk_pairs = chunk
         own = OWN.model_copy(update={"steps": 2})
         ends.append(contrastive.train(model, batches, own, RunConfig(), tmp_path / f"run {chunk}")[-1])
     assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 10

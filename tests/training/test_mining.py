@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from uvrlab.config import MiningConfig
 from uvrlab.data import schema
-from uvrlab.training.mining import DUPLICATE, KEPT, TOO_CLOSE, MiningConfig, MiningError, audit, mine, summary
+from uvrlab.training.mining import DUPLICATE, KEPT, TOO_CLOSE, MiningError, audit, mine, summary
 
 
 def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -124,5 +125,5 @@ def test_faults_name_the_table_and_the_row() -> None:
         mine(QUERY, corpus, [{0}, {1}], own)
     with pytest.raises(MiningError, match="queries are 2 wide, the corpus 3"):
         mine(QUERY, unit(np.random.default_rng(0), 4, 3), [{0}], own)
-    with pytest.raises(MiningError, match="1 <= first_rank <= last_rank"):
+    with pytest.raises(ValueError, match="1 <= first_rank <= last_rank"):
         MiningConfig(first_rank=5, last_rank=4)

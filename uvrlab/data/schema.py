@@ -139,8 +139,9 @@ TABLES: dict[str, pa.Schema] = {
     "rejects": pa.schema([("item", _STR), ("reason", _STR), ("detail", _STR)]),
     "negatives": pa.schema(  # mined; candidates that a filter took out are rows too
         [
+            ("epoch", _I32),  # of the curriculum, from 1
             ("query_id", _STR),  # the pair
-            ("corpus_id", _STR),  # the target taken as a negative
+            ("corpus_id", _STR),  # the pair whose target is the candidate
             ("rank", _I32),  # among the prober's candidates that are no positives, 1 is best
             ("score", _F32),
             ("positive_score", _F32),

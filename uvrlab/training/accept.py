@@ -61,14 +61,14 @@ def _kind(device: str) -> Any:
 
 def _pairs(loaded: LoadedBackbone, collate: Collator, device: str) -> Any:
     """Two captions with two videos, one with sound, as one batch of the trainer."""
-    from uvrlab.training.contrastive import PairBatches
+    from uvrlab.training.batches import Collation, PairBatches
 
     wanted = ("text-0", "text-1", "video-0", "sound-video-0")
     items = {item.item_id: item for item in golden_items(loaded.spec) if item.item_id in wanted}
     held: Any = _Held(featurize(loaded.model, collate, list(items.values()), device))
     sides = [(Item(q, text="-"), Item(t, text="-")) for q, t in zip(wanted[:2], wanted[2:], strict=True)]
     pairs = [Pair(q.item_id, "T2V", "train", q, t, i, RESPONSE, RESPONSE) for i, (q, t) in enumerate(sides)]
-    return PairBatches(pairs, [[0, 1]], held, collate)
+    return PairBatches(pairs, [[0, 1]], Collation(held, collate))
 
 
 STEPS: Mapping[str, StageStep] = {"sft": sft_step}

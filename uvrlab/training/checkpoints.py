@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from uvrlab.runs import process, write_json
+from uvrlab.training import distributed
 
 COMPLETE = "complete"
 
@@ -44,3 +49,11 @@ def newest_checkpoint(folder: Path) -> str | None:
     """The newest complete checkpoint; half-written ones do not count."""
     found = [p.parent for p in folder.glob(f"checkpoint-*/{COMPLETE}")]
     return str(max(found, key=lambda p: int(p.name.split("-")[1]))) if found else None
+
+
+def once(file: Path, make: Callable[[], Any]) -> Any:
+    """What `make` gives as plain JSON values: made by the first process unless `file` holds it already, then read by all."""
+    if process() == 0 and not file.is_file():
+        write_json(file, make())
+    distributed.barrier()
+    return json.loads(file.read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,37 +11,40 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset, SequentialSampler
+from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from uvrlab.config import RunConfig, SftConfig
+from uvrlab.config import ContrastiveConfig, CurriculumConfig, RunConfig, SftConfig
 from uvrlab.data.batch import IGNORED, Batch
-from uvrlab.data.collate import Collator
-from uvrlab.losses.contrastive import gather_with_grad, info_nce
+from uvrlab.losses.contrastive import gather_with_grad, info_nce, matryoshka
 from uvrlab.losses.gradcache import cached_backward
 from uvrlab.models import towers
-from uvrlab.models.features import FeatureCache
 from uvrlab.progress import Progress
-from uvrlab.runs import processes
 from uvrlab.training import distributed
+from uvrlab.training.batches import NOBODY, SIDES, PairBatches
 from uvrlab.training.checkpoints import AdapterCheckpoints, mark_complete, newest_checkpoint
-from uvrlab.training.pairs import Pair
 
 LOG_EVERY = 10
 
 
 class TwoSided(nn.Module):
-    """loss = w_c InfoNCE(disc) + w_g InfoNCE(gen) + w_t next token (UME-R1 stage 1), one forward pass a side."""
+    """loss = w_c InfoNCE(disc) + w_g InfoNCE(gen) + w_t next token (UME-R1 stage 1), one forward pass a side.
 
-    def __init__(self, model: Any, own: SftConfig) -> None:
+    What a step does not hold has no loss: pairs without responses have the first part alone, answers without pairs the last.
+    """
+
+    def __init__(self, model: Any, own: ContrastiveConfig) -> None:
         super().__init__()
         self.model, self.own = model, own
+        self.nce = matryoshka(info_nce, own.matryoshka) if own.matryoshka else info_nce
 
-    def forward(self, query: Batch, target: Batch | None = None, target_ids: Tensor | None = None) -> Any:
-        """Losses of one batch of pairs, `loss` and its unweighted parts, for `target_ids` (B,); of `query` alone its `read`."""
-        if target is None or target_ids is None:
-            return self.read(query)
-        return self.losses(self.read(query), self.read(target), target_ids, [query, target])
+    def forward(self, part: Batch | None = None, **step: Any) -> Any:
+        """Losses of a step (see `batches.Collation`), `loss` and its unweighted parts; of a `part` of a side its `read`."""
+        if part is not None:
+            return self.read(part)
+        sides = {name: step[name] for name in SIDES if name in step}
+        read = {name: self.read(batch) for name, batch in sides.items()}
+        return self.losses(read, step, {name: [batch] for name, batch in sides.items()})
 
     def read(self, side: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Unit disc and gen vectors (b, D) of one side, or of a part of it, and its summed next-token loss (1,)."""
@@ -49,30 +52,43 @@ class TwoSided(nn.Module):
         states = towers.forward(self.model, side)  # (b, L, width)
         rows = torch.arange(len(states), device=states.device)
         disc, gen = (F.normalize(states[rows, at].float(), dim=-1) for at in (side.disc_positions, side.gen_positions))
-        if not self.own.weight_next_token:
+        if not self.own.weight_next_token or not bool((side.labels != IGNORED).any()):
             return disc, gen, states.new_zeros(1)
         return disc, gen, towers.next_token_loss(self.model, states, side.labels)[0][None]
 
     def losses(
-        self, query: tuple[Tensor, ...], target: tuple[Tensor, ...], target_ids: Tensor, batches: Sequence[Batch]
+        self, read: Mapping[str, tuple[Tensor, ...]], step: Mapping[str, Any], batches: Mapping[str, Sequence[Batch]]
     ) -> dict[str, Tensor]:
-        """Losses from what was read of both sides; `batches` are all that they were read from."""
-        own, device = self.own, query[0].device
-        ids = gather(target_ids.to(device))
-        parts = {"disc": self._nce(query[0], target[0], ids)}
-        if own.weight_gen and all(bool((batch.gen_positions >= 0).all()) for batch in batches):
-            parts["gen"] = self._nce(query[1], target[1], ids)
-        if own.weight_next_token:
-            total = torch.tensor([float(sum((batch.labels[:, 1:] != IGNORED).sum() for batch in batches))], device=device)
+        """Losses from what was read of each side; `batches` are all that it was read from."""
+        own, device = self.own, next(iter(read.values()))[0].device
+        parts: dict[str, Tensor] = {}
+        if "target" in read:
+            ids = gather(step["target_ids"].to(device))
+            hard = _hard(read["negatives"][0], step["negative_ids"], ids) if "negatives" in read else None
+            parts["disc"] = self._nce(read["query"][0], read["target"][0], ids, hard)
+            thought = [bool((batch.gen_positions >= 0).all()) for side in ("query", "target") for batch in batches[side]]
+            # All processes must agree on what they gather next.
+            if own.weight_gen and step["written"] and bool(gather(torch.tensor([float(all(thought))], device=device)).min()):
+                parts["gen"] = self._nce(read["query"][1], read["target"][1], ids)
+        if own.weight_next_token and step["written"]:
+            tokens = sum((batch.labels[:, 1:] != IGNORED).sum() for some in batches.values() for batch in some)
             # Data-parallel training averages gradients, so each process divides by the mean token count of all of them.
-            parts["next_token"] = (query[2].sum() + target[2].sum()) / gather(total).mean().clamp(min=1)
+            total = gather(torch.tensor([float(tokens)], device=device)).mean().clamp(min=1)
+            parts["next_token"] = torch.stack([side[2].sum() for side in read.values()]).sum() / total
         weights = {"disc": own.weight_contrastive, "gen": own.weight_gen, "next_token": own.weight_next_token}
         return {"loss": torch.stack([weights[name] * part for name, part in parts.items()]).sum(), **parts}
 
-    def _nce(self, query: Tensor, target: Tensor, ids: Tensor) -> Tensor:
+    def _nce(self, query: Tensor, target: Tensor, ids: Tensor, hard: Tensor | None = None) -> Tensor:
         """InfoNCE between the sides' unit vectors, over the pairs of every process."""
-        both = (gather_with_grad(x) for x in (query, target))  # (W * B, D)
-        return info_nce(*both, temperature=self.own.temperature, target_ids=ids)
+        query, target = (gather_with_grad(x) for x in (query, target))  # (W * B, D)
+        masks = {"false_negative_margin": self.own.false_negative_margin, "duplicate_tolerance": self.own.duplicate_tolerance}
+        return self.nce(query, target, temperature=self.own.temperature, hard_negatives=hard, target_ids=ids, **masks)
+
+
+def _hard(negatives: Tensor, negative_ids: Tensor, ids: Tensor) -> Tensor:
+    """(M, D) hard negatives of every process, without those that fill up and those that are targets of the batch already."""
+    everyone, names = gather_with_grad(negatives), gather(negative_ids.to(ids.device))
+    return everyone[(names != NOBODY) & ~torch.isin(names, ids)]
 
 
 def gather(x: Tensor) -> Tensor:
@@ -82,42 +98,6 @@ def gather(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, x.contiguous())
     return torch.cat(parts)
-
-
-class PairBatches(Dataset):
-    """Item t is batch t of the plan, collated from cached features; with `chunk_pairs` each side comes in parts of that size.
-
-    Of W processes, which take turns at the items, the one in turn at item t * W + part gets that part of batch t.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[Pair],
-        plan: Sequence[Sequence[int]],
-        cache: FeatureCache,
-        collate: Collator,
-        chunk_pairs: int | None = None,
-    ) -> None:
-        self.pairs, self.plan, self.cache, self.collate, self.chunk_pairs = pairs, plan, cache, collate, chunk_pairs
-
-    def __len__(self) -> int:
-        return len(self.plan) * processes()
-
-    def __getitem__(self, item: int) -> dict[str, Any]:
-        step, part = divmod(item, processes())
-        rows = [self.pairs[i] for i in distributed.share(self.plan[step], part)]
-        size = self.chunk_pairs or len(rows)
-        chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
-        query = [self._side([p.query for p in some], [p.query_response for p in some]) for some in chunks]
-        target = [self._side([p.target for p in some], [p.target_response for p in some]) for some in chunks]
-        ids = torch.tensor([p.target_id for p in rows])
-        if self.chunk_pairs is None:
-            return {"query": query[0], "target": target[0], "target_ids": ids}
-        return {"query": query, "target": target, "target_ids": ids}
-
-    def _side(self, items: Sequence[Any], responses: Sequence[str | None]) -> Batch:
-        # A clip with sound longer than a window has several parts; training looks at the first.
-        return self.collate([self.cache.get(item)[0] for item in items], responses, cut=False)
 
 
 class ContrastiveTrainer(AdapterCheckpoints, Trainer):
@@ -132,22 +112,23 @@ class ContrastiveTrainer(AdapterCheckpoints, Trainer):
         return (parts["loss"], parts) if return_outputs else parts["loss"]
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        if isinstance(inputs["query"], Batch):
+        sides = [name for name in SIDES if name in inputs]
+        if isinstance(inputs[sides[0]], Batch):
             return super().training_step(model, inputs, num_items_in_batch)
         model.train()
-        two_sided, batches = self.accelerator.unwrap_model(model), [*inputs["query"], *inputs["target"]]
+        two_sided, batches = self.accelerator.unwrap_model(model), {name: inputs[name] for name in sides}
 
         def encode(chunk: Batch) -> Any:
             with self.compute_loss_context_manager():
                 return model(chunk)
 
-        def loss(query: tuple[Tensor, ...], target: tuple[Tensor, ...]) -> Tensor:
+        def loss(*read: tuple[Tensor, ...]) -> Tensor:
             with self.compute_loss_context_manager():
-                parts: dict[str, Tensor] = two_sided.losses(query, target, inputs["target_ids"], batches)
+                parts: dict[str, Tensor] = two_sided.losses(dict(zip(sides, read, strict=True)), inputs, batches)
             self.parts = {name: float(part.detach()) for name, part in parts.items()}
             return parts["loss"]
 
-        return cached_backward(encode, [inputs["query"], inputs["target"]], loss, no_sync=getattr(model, "no_sync", nullcontext))
+        return cached_backward(encode, list(batches.values()), loss, no_sync=getattr(model, "no_sync", nullcontext))
 
 
 class _Watch(TrainerCallback):
@@ -174,15 +155,26 @@ class _Watch(TrainerCallback):
 
 def train(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, checkpoints: Path) -> list[dict[str, float]]:
     """Train the adapter over the planned batches, resuming from the newest complete checkpoint; returns the loss history."""
-    trainer = make_trainer(model, batches, own, run, checkpoints)
-    model.train()
+    return run_through(make_trainer(model, batches, own, run, checkpoints), checkpoints)
+
+
+def run_through(trainer: ContrastiveTrainer, checkpoints: Path) -> list[dict[str, float]]:
+    """Run a trainer to its end from the newest complete checkpoint; returns the loss history."""
+    trainer.model.train()
     trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
-    model.eval()
-    return [row for row in trainer.state.log_history if "disc" in row]
+    trainer.model.eval()
+    return [row for row in trainer.state.log_history if "loss" in row]
 
 
-def make_trainer(model: Any, batches: PairBatches, own: SftConfig, run: RunConfig, checkpoints: Path) -> ContrastiveTrainer:
-    """The trainer that `train` runs."""
+def make_trainer(
+    model: Any,
+    batches: Any,
+    own: SftConfig | CurriculumConfig,
+    run: RunConfig,
+    checkpoints: Path,
+    kind: type[ContrastiveTrainer] = ContrastiveTrainer,
+) -> ContrastiveTrainer:
+    """The trainer that `train` runs, or another `kind` of it."""
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         max_steps=own.steps,
@@ -203,8 +195,9 @@ def make_trainer(model: Any, batches: PairBatches, own: SftConfig, run: RunConfi
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-    watch = _Watch(Progress("sft", own.steps * own.batch_size, "pairs"), own.batch_size)
-    trainer = ContrastiveTrainer(
+    label = "sft" if isinstance(own, SftConfig) else "curriculum"
+    watch = _Watch(Progress(label, own.steps * own.batch_size, "pairs"), own.batch_size)
+    trainer = kind(
         model=TwoSided(model, own),
         args=arguments,
         train_dataset=batches,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
+from uvrlab.config import Schedule, ScoreKind
+
 Array = np.ndarray[Any, Any]
-Schedule = Literal["pyramid", "proportional", "reversed", "static"]
-ScoreKind = Literal["cosine", "rank"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 

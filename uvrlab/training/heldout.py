@@ -39,7 +39,7 @@ def retrieval(
     held_out = [pair for pair in held_out if len(clips[_kind(pair.target)]) > 1]
     if not held_out:
         return None
-    targets = {(_kind(pair.target), pair.target_id, _content(pair.target)): pair.target for pair in held_out}
+    targets = {content(pair): pair.target for pair in held_out}
     pools = {kind: np.array([t for k, t, _ in targets if k == kind]) for kind in {k for k, _, _ in targets}}
     read = read or (lambda items: encode(model, items, cache, batch_size))
     queries, vectors = read([pair.query for pair in held_out]), read(list(targets.values()))
@@ -57,9 +57,10 @@ def _kind(item: Item) -> str:
     return "image" if item.image_uri else "video" if item.has_media else "text"
 
 
-def _content(item: Item) -> tuple[object, ...]:
-    """Equal for items that are the same words, frame or span of one clip."""
-    return item.text, item.image_time_s, item.start_s, item.end_s
+def content(pair: Pair) -> tuple[str, int, tuple[object, ...]]:
+    """Kind, id and content of a pair's target: equal where targets are the same words, frame or span of one clip."""
+    item = pair.target
+    return _kind(item), pair.target_id, (item.text, item.image_time_s, item.start_s, item.end_s)
 
 
 def encode(model: Any, items: Sequence[Any], cache: Any, batch_size: int = 64) -> np.ndarray:

@@ -7,10 +7,11 @@ are rows too, so that a report can show what the ceiling took. Not here: encodin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from uvrlab.config import MiningConfig
 
 Array = np.ndarray[Any, Any]
 Row = dict[str, Any]
@@ -23,35 +24,6 @@ UNIT_TOLERANCE = 1e-3
 
 class MiningError(ValueError):
     """Vectors, ids or positives that no negatives can be mined from."""
-
-
-@dataclass(frozen=True)
-class MiningConfig:
-    """Ranks count the candidates that are no positives, 1 is the best. Both margins hold where both are set.
-
-    The paper takes 0-3 negatives a pair from the top of the ranking and publishes no filter: the relative margin is that of
-    NV-Retriever (arXiv 2407.15831).
-    """
-
-    negatives: int = 3
-    first_rank: int = 1
-    last_rank: int = 30
-    margin: float | None = None  # a negative scores at most positive - margin
-    relative_margin: float | None = 0.05  # ... and at most positive - relative_margin * |positive|
-    duplicate_tolerance: float = 1e-5  # a candidate whose cosine with a positive is 1 within this is the positive again
-
-    def __post_init__(self) -> None:
-        if self.negatives < 1 or not 1 <= self.first_rank <= self.last_rank:
-            raise MiningError(
-                f"found negatives={self.negatives}, ranks {self.first_rank}-{self.last_rank}; expected at least one negative "
-                "and 1 <= first_rank <= last_rank"
-            )
-
-    def ceiling(self, positive: float) -> float:
-        """The highest score that a negative may have beside this positive."""
-        absolute = positive - self.margin if self.margin is not None else np.inf
-        relative = positive - self.relative_margin * abs(positive) if self.relative_margin is not None else np.inf
-        return float(min(absolute, relative))
 
 
 def mine(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,28 +63,41 @@ def head(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
     return [pairs[i] for i in sorted(chosen)]
 
 
-def plan_batches(pairs: Sequence[Pair], steps: int, batch_size: int, seed: int) -> list[list[int]]:
-    """`steps` batches of indices: each from one group, groups in proportion to their size, no target twice in a batch.
-
-    Depends on its arguments alone, so a resumed run sees the same batches. ValueError where no group has two different targets.
-    """
-    rng = np.random.default_rng([seed, 12])
+def usable_groups(pairs: Sequence[Pair]) -> dict[str, list[int]]:
+    """{group: its rows} of the groups with two different targets at least, by name: those that a batch can be made of."""
     groups: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         groups.setdefault(pair.group, []).append(i)
-    n_targets = {g: len({pairs[i].target_id for i in rows}) for g, rows in groups.items()}
-    usable = {g: rows for g, rows in sorted(groups.items()) if n_targets[g] > 1}
+    return {g: rows for g, rows in sorted(groups.items()) if len({pairs[i].target_id for i in rows}) > 1}
+
+
+def plan_batches(
+    pairs: Sequence[Pair],
+    steps: int,
+    batch_size: int,
+    seed: int,
+    shares: Mapping[str, float] | None = None,
+    stream: Sequence[int] = (),
+) -> list[list[int]]:
+    """`steps` batches of indices: each from one group, no target twice in a batch; groups by `shares`, else by their size.
+
+    Depends on its arguments alone, so a resumed run sees the same batches; `stream` numbers independent draws of one seed.
+    ValueError where no group has two different targets.
+    """
+    rng = np.random.default_rng([seed, 12, *stream])
+    usable = usable_groups(pairs)
     if not usable:
-        raise ValueError(f"{len(pairs)} train pairs in {len(groups)} groups, none with two different targets; ingest more clips")
-    names, sizes = list(usable), np.array([len(rows) for rows in usable.values()], float)
+        raise ValueError(f"{len(pairs)} train pairs, no task or style with two different targets; ingest more clips")
+    names, weights = list(usable), np.array([shares[g] if shares else len(rows) for g, rows in usable.items()], float)
     queues: dict[str, list[int]] = {name: [] for name in names}
+    n_targets = {g: len({pairs[i].target_id for i in rows}) for g, rows in usable.items()}
     return [
-        _draw(pairs, usable[name], queues[name], min(batch_size, n_targets[name]), rng)
-        for name in (names[i] for i in rng.choice(len(names), size=steps, p=sizes / sizes.sum()))
+        draw(pairs, usable[name], queues[name], min(batch_size, n_targets[name]), rng)
+        for name in (names[i] for i in rng.choice(len(names), size=steps, p=weights / weights.sum()))
     ]
 
 
-def _draw(pairs: Sequence[Pair], rows: list[int], queue: list[int], size: int, rng: np.random.Generator) -> list[int]:
+def draw(pairs: Sequence[Pair], rows: list[int], queue: list[int], size: int, rng: np.random.Generator) -> list[int]:
     """The next `size` rows of a shuffled pass over a group; a target that is in the batch already waits for a later one."""
     batch: list[int] = []
     seen: set[int] = set()

@@ -42,17 +42,27 @@ def measure(roller: QuestionRoller, held_out: Questions, pairs: Sequence[Pair]) 
     if not held_out.samples:
         return None
     roller.model.eval()
-    asked = [held_out.asked[sample.pair_id] for sample in held_out.samples]
-    items = [roller.cache.get(sample.query)[0] for sample in held_out.samples]
-    right: dict[Condition, Array] = {}
-    texts: dict[Condition, list[str]] = {}
-    for condition in CONDITIONS:
-        shown = [under(item, condition) for item in items]
-        limit, device = roller.own.max_completion_tokens, roller.cache.device
-        texts[condition] = respond(roller.model, roller.spec, roller.collate_left, shown, device, max_new_tokens=limit)
-        right[condition] = np.array([float(is_right(text, q)) for text, q in zip(texts[condition], asked, strict=True)])
-    form = [format_reward(text, duration_s=held_out.duration_s(q)) for text, q in zip(texts["av"], asked, strict=True)]
-    thinker = roller.thinker()
+    texts = {condition: responses(roller, held_out, condition) for condition in CONDITIONS}
+    right = {condition: rightness(held_out, said) for condition, said in texts.items()}
+    needs = tuple(held_out.asked[sample.pair_id].needs for sample in held_out.samples)
     disc = retrieval(roller.model, pairs, roller.cache)
-    gen = retrieval(roller.model, pairs, roller.cache, read=Reader(thinker)) if disc else None
-    return Measured(right, np.array(form), tuple(q.needs for q in asked), texts["av"], disc, gen)
+    gen = retrieval(roller.model, pairs, roller.cache, read=Reader(roller.thinker())) if disc else None
+    return Measured(right, forms(held_out, texts["av"]), needs, texts["av"], disc, gen)
+
+
+def responses(roller: QuestionRoller, questions: Questions, condition: Condition = "av") -> list[str]:
+    """One greedy response to each question."""
+    shown = [under(roller.cache.get(sample.query)[0], condition) for sample in questions.samples]
+    limit, device = roller.own.max_completion_tokens, roller.cache.device
+    return respond(roller.model, roller.spec, roller.collate_left, shown, device, max_new_tokens=limit)
+
+
+def rightness(questions: Questions, texts: Sequence[str]) -> Array:
+    """(n,) 1.0 where a response has the reference answer."""
+    return np.array([float(is_right(text, questions.asked[s.pair_id])) for s, text in zip(questions.samples, texts, strict=True)])
+
+
+def forms(questions: Questions, texts: Sequence[str]) -> Array:
+    """(n,) 1.0 where a response has the strict form."""
+    lengths_s = [questions.duration_s(questions.asked[sample.pair_id]) for sample in questions.samples]
+    return np.array([format_reward(text, duration_s=s) for s, text in zip(lengths_s, texts, strict=True)])

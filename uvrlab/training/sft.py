@@ -27,6 +27,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     from uvrlab.models.device import torch_device
     from uvrlab.models.modeldir import install_readouts, load_backbone, save_model_dir
     from uvrlab.training import contrastive, distributed, pairs, sft_report
+    from uvrlab.training.batches import Collation, PairBatches
     from uvrlab.training.heldout import retrieval
 
     own = config.own
@@ -42,7 +43,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     train, held_out, rejects = featurized(cache, train, held_out, config.run.workers)
     plan = pairs.plan_batches(train, own.steps, own.batch_size, config.run.seed)
     before = retrieval(model, held_out, cache)
-    batches = contrastive.PairBatches(train, plan, cache, cache.collate, own.chunk_pairs)
+    batches = PairBatches(train, plan, Collation(cache, cache.collate, own.chunk_pairs))
     history = contrastive.train(model, batches, own, config.run, runs.checkpoint_dir())
     with distributed.whole(model):
         after = retrieval(model, held_out, cache)
@@ -63,12 +64,14 @@ def open_cache(config: StageConfig[Any], loaded: Any, model: Any) -> Any:
     return FeatureCache(runs.work_dir() / "features", model, collate, preprocess.sampling, torch_device(config.run.device))
 
 
-def featurized(cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int) -> tuple[list[Any], list[Any], list[Any]]:
-    """Compute missing features; pairs of a clip that cannot be decoded leave, their items come back as rejects."""
+def featurized(
+    cache: Any, train: Sequence[Any], held_out: Sequence[Any], workers: int, more: Sequence[Any] = ()
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Compute missing features, also of `more` items; pairs of a clip that cannot be decoded leave, its items are rejects."""
     from uvrlab.data.workers import MediaPool
     from uvrlab.training import distributed
 
-    items = [side for pair in (*train, *held_out) for side in (pair.query, pair.target)]
+    items = [*(side for pair in (*train, *held_out) for side in (pair.query, pair.target)), *more]
     with distributed.first_alone(), MediaPool(workers) as pool:
         cache.refresh()
         rejects = cache.add(items, pool=pool)

@@ -29,18 +29,29 @@ def make(
     out: Path,
 ) -> StageReport:
     """Write rejects and build the stage report with its page."""
+    report = begin(config, train, held_out, before, rejects, out)
+    report.metrics |= _metrics(before, after, history, config.run.seed)
+    report.page = _page(config, train, before, after, history, report)
+    return report
+
+
+def begin(
+    config: StageConfig[Any],
+    train: Sequence[Pair],
+    held_out: Sequence[Pair],
+    before: HeldOut | None,
+    rejects: Sequence[Any],
+    out: Path,
+) -> StageReport:
+    """Write rejects and start the stage report: counts and what to warn of."""
     rows = [{"item": r.item, "reason": r.reason, "detail": r.detail} for r in rejects]
     schema.write_file("rejects", rows, out / "rejects.parquet")
-    report = StageReport(
-        stage=config.stage,
-        metrics=_metrics(before, after, history, config.run.seed),
-        counts={"train_pairs": len(train), "held_out_pairs": len(held_out), "rejects": len(rows)},
-    )
+    counts = {"train_pairs": len(train), "held_out_pairs": len(held_out), "rejects": len(rows)}
+    report = StageReport(stage=config.stage, counts=counts)
     if before is None:
         report.warnings.append("no held-out pairs with two targets: nothing was measured; raise the val split")
     if rows:
         report.warnings.append(f"{len(rows)} clips could not be decoded; see rejects.parquet")
-    report.page = _page(config, train, before, after, history, report)
     return report
 
 
@@ -67,22 +78,33 @@ def _page(
     page.headline(report.metrics)
     for warning in report.warnings:
         page.warning(warning)
-    if before is not None and after is not None:
-        effect = metrics.paired_bootstrap(after.hits, before.hits, seed=config.run.seed)
-        page.section("What moved", f"Held-out disc R@1, n = {effect.n}, seed {config.run.seed}, chance {after.chance:.3%}.")
-        page.text(
-            f"After minus before: {100 * effect.difference:+.1f} points, 95 % interval {100 * effect.low:+.1f} to "
-            f"{100 * effect.high:+.1f}: {effect.verdict}."
-        )
-        page.bars(_by_group(before, after), "R@1", chance=after.chance, caption="By task and caption style")
-    if history:
-        names = [name for name in history[0] if name != "step"]
-        page.section("Losses", "Single batches, not averages.")
-        page.lines({name: [(row["step"], row[name]) for row in history] for name in names}, "step", "nats")
+    moved(page, before, after, config.run.seed)
+    losses(page, history)
     page.section("Data")
     counts = Counter(pair.group for pair in train)
     page.table([{"dataset": name, "train pairs": n} for name, n in sorted(counts.items())])
     return page
+
+
+def moved(page: Report, before: HeldOut | None, after: HeldOut | None, seed: int) -> None:
+    """The section on held-out retrieval, where it was measured."""
+    if before is None or after is None:
+        return
+    effect = metrics.paired_bootstrap(after.hits, before.hits, seed=seed)
+    page.section("What moved", f"Held-out disc R@1, n = {effect.n}, seed {seed}, chance {after.chance:.3%}.")
+    page.text(
+        f"After minus before: {100 * effect.difference:+.1f} points, 95 % interval {100 * effect.low:+.1f} to "
+        f"{100 * effect.high:+.1f}: {effect.verdict}."
+    )
+    page.bars(_by_group(before, after), "R@1", chance=after.chance, caption="By task and caption style")
+
+
+def losses(page: Report, history: Sequence[dict[str, float]]) -> None:
+    """The section on the losses; a step has a point where it had the loss."""
+    if history:
+        names = dict.fromkeys(name for row in history for name in row if name != "step")
+        page.section("Losses", "Single batches, not averages.")
+        page.lines({name: [(row["step"], row[name]) for row in history if name in row] for name in names}, "step", "nats")
 
 
 def _by_group(before: HeldOut, after: HeldOut) -> dict[str, dict[str, float]]:
