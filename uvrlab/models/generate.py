@@ -34,6 +34,12 @@ class Thought:
     logps: list[float] = field(default_factory=list)
 
 
+def words(text: TextEncoder, thought: Thought) -> str:
+    """A completion as text without its turn end, control tokens as they are spelled."""
+    ids = thought.ids[:-1] if thought.ended else thought.ids
+    return str(text.core.decode(ids, skip_special_tokens=False))
+
+
 def banned_ids(spec: Backbone, text: TextEncoder) -> list[int]:
     """Ids that a completion must never hold."""
     names = (*spec.tokens.media(), DISC_TOKEN, spec.tokens.turn_start, spec.tokens.pad)

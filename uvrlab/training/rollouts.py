@@ -19,16 +19,16 @@ import numpy as np
 from uvrlab.config import GrpoConfig
 from uvrlab.data.spec import GEN_TOKEN
 from uvrlab.models.adapter import folded
-from uvrlab.models.generate import Thought, banned_ids, sample
+from uvrlab.models.generate import Thought, banned_ids, sample, words
+from uvrlab.models.thoughts import faults
 from uvrlab.rewards.base import combine
 from uvrlab.rewards.retrieval import Terms, rank_and_gap
-from uvrlab.rewards.text import format_reward, length_cost
+from uvrlab.rewards.text import length_cost
 from uvrlab.training.pairs import Pair
 
 Array = np.ndarray[Any, Any]
 Side = Literal["query", "target"]
 SIDES: tuple[Side, Side] = ("query", "target")
-FAULTS = ("no <gen_emb>", "several <gen_emb>", "truncated", "malformed")
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,11 @@ class Roller:
 
     def words(self, thought: Thought) -> str:
         """The completion without its turn end."""
-        ids = thought.ids[:-1] if thought.ended else thought.ids
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return words(self.text, thought)
 
     def faults(self, thought: Thought) -> list[str]:
-        """Why a thought is not in the asked form. A <gen_emb> spelled out letter by letter is none: only the token is read."""
-        emitted = thought.ids.count(self.gen)
-        wrong = {"no <gen_emb>": emitted == 0, "several <gen_emb>": emitted > 1, "truncated": not thought.ended}
-        found = [name for name, is_so in wrong.items() if is_so]
-        return found if found or format_reward(self.words(thought)) == 1.0 else ["malformed"]
+        """Why a thought is not in the asked form."""
+        return faults(self.text, thought)
 
 
 def _seed(*parts: object) -> int:
