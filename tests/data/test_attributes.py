@@ -67,10 +67,10 @@ def test_sounds_count_only_where_they_could_be_heard():
 def test_chance_is_what_the_same_texts_earn_on_other_clips():
     """Every text says red, every clip has red: chance is 1. Every other clip has the sound said of one: chance lies between."""
     same = measure([told("Red circle moves left.")] * 8)
-    assert of(same, "thought", "colours").precision.chance == 1.0
+    assert of(same, "thought", "colours").chance_precision == 1.0
     mixed = [told(f"Sound: {kind}.", scene=scene(sounds=(kind,))) for kind in ("beep", "hum", "beep", "hum")]
-    sounds = of(measure(mixed), "thought", "sounds").precision
-    assert sounds.value == 1.0 and 0.0 < sounds.chance < 1.0
+    sounds = of(measure(mixed), "thought", "sounds")
+    assert sounds.precision.value == 1.0 and 0.0 < sounds.chance_precision < 1.0
 
 
 def test_the_worlds_own_traces_are_never_wrong_and_errors_lower_them():
@@ -86,5 +86,5 @@ def test_the_worlds_own_traces_are_never_wrong_and_errors_lower_them():
     for aspect in ASPECTS:
         assert of(clean, "thought", aspect).precision.value == of(clean, "summary", aspect).precision.value == 1.0
         assert of(wrong, "thought", aspect).precision.value < 0.9
-        assert of(clean, "thought", aspect).precision.chance < 0.8
+        assert of(clean, "thought", aspect).chance_precision < 0.8
     assert of(clean, "thought", "colours").recall.value == 1.0 and measure([]) is None

@@ -16,6 +16,7 @@ from uvrlab.runs import Metric, StageReport
 
 SHOWN = 3  # hits and misses a report draws
 LISTED = 100  # queries it lists
+SINGLES = ("speed", "think")  # what is told before and after; the other modes have a section of their own
 
 
 def make(
@@ -64,7 +65,7 @@ def _main(evaluation: Evaluation, dataset: str) -> str:
 
 
 def _before_after(page: Report, trained: Evaluation, base: Evaluation, effects: Comparison) -> None:
-    own = [e for e in effects.effects if e.metric == MAIN or e.metric == trained.results.main.get(e.dataset)]
+    own = [e for e in effects.effects if e.mode in SINGLES and e.metric in (MAIN, trained.results.main.get(e.dataset))]
     chance = {s.dataset: s.chance for s in trained.results.scores if s.metric == _main(trained, s.dataset)}
     rows = [
         {
@@ -85,7 +86,7 @@ def _before_after(page: Report, trained: Evaluation, base: Evaluation, effects: 
     page.table(rows, units=units)
     page.bars({f"{e.dataset}, {e.mode}": {"before": e.b, "after": e.a} for e in own}, "share")
     merged: dict[str, dict[str, Any]] = {}
-    for score in trained.results.scores:
+    for score in (s for s in trained.results.scores if s.mode in SINGLES):
         row = merged.setdefault(f"{score.dataset}, {score.mode}", {"dataset": score.dataset, "mode": score.mode, "n": score.n})
         row[score.metric] = score.value
     page.table(list(merged.values()), units=dict.fromkeys(("R@1", "R@5", "R@10", "MRR"), "share"), caption="After, every metric")

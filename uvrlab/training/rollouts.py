@@ -8,7 +8,6 @@ then. Each case is a flag.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 from uvrlab.config import GrpoConfig
 from uvrlab.data.spec import GEN_TOKEN
 from uvrlab.models.adapter import folded
-from uvrlab.models.generate import Thought, banned_ids, sample, words
+from uvrlab.models.generate import Thought, banned_ids, sample, seed_of, words
 from uvrlab.models.thoughts import faults
 from uvrlab.rewards.base import combine
 from uvrlab.rewards.retrieval import Terms, rank_and_gap
@@ -75,7 +74,7 @@ class Roller:
     def roll_out(self, pairs: Sequence[Pair], sides: Sequence[Side], key: str) -> list[Group]:
         """G thoughts of every side, pair by pair. What is drawn for a prompt depends on the seed, `key` and its name alone."""
         asked = [(pair, side) for pair in pairs for side in sides]
-        seeds = [_seed(self.seed, key, pair.pair_id, side) for pair, side in asked]
+        seeds = [seed_of(self.seed, key, pair.pair_id, side) for pair, side in asked]
         batch = self.prompts([getattr(pair, side) for pair, side in asked], self.collate_left)
         own = self.own
         options: dict[str, Any] = {"temperature": own.temperature, "max_new_tokens": own.max_completion_tokens}
@@ -105,11 +104,6 @@ class Roller:
     def faults(self, thought: Thought) -> list[str]:
         """Why a thought is not in the asked form."""
         return faults(self.text, thought)
-
-
-def _seed(*parts: object) -> int:
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from uvrlab.data.world.scene import Scene
+from uvrlab.data.items import ROUNDING_S
+from uvrlab.data.world.scene import Scene, segment
 from uvrlab.data.world.words import mentions
 from uvrlab.evaluation.metrics import bootstrap_interval
+from uvrlab.runs import Metric
 
 Aspect = Literal["colours", "shapes", "motions", "order", "sounds"]
 ASPECTS: tuple[Aspect, ...] = ("colours", "shapes", "motions", "order", "sounds")
@@ -37,25 +39,17 @@ class Told:
     heard: bool = True
 
 
-class Share(BaseModel):
-    """A mean over n clips with its bootstrap interval, and the chance level."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    value: float
-    low: float
-    high: float
-    n: int
-    chance: float | None = None
-
-
 class Attribute(BaseModel):
-    """One aspect of one part of a completion; None where no clip gives a value. `right_per_token`: true claims over tokens."""
+    """One aspect of one part of a completion, shares of clips; None where no clip gives a value. `right_per_token`: true claims
+    over tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     part: Literal["thought", "summary"]
     aspect: Aspect
-    precision: Share | None
-    recall: Share | None
+    precision: Metric | None
+    recall: Metric | None
+    chance_precision: float | None
+    chance_recall: float | None
     right_per_token: float
 
 
@@ -64,7 +58,7 @@ class Attributes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     n: int
-    well_formed: Share
+    well_formed: Metric
     tokens: dict[str, float]
     right_per_token: dict[str, float]  # all aspects together, by part
     scores: tuple[Attribute, ...]
@@ -96,6 +90,12 @@ def true(scene: Scene) -> Facts:
     }
 
 
+def stretch(scene: Scene, start_s: float, end_s: float) -> Scene:
+    """The scene of a stretch of a clip, on the clip's own clock; the scene itself where that is the whole."""
+    whole = start_s <= ROUNDING_S and end_s >= scene.duration_s - ROUNDING_S
+    return scene if whole else segment(scene, max(0.0, start_s), min(end_s, scene.duration_s))
+
+
 def measure(told: Sequence[Told], seed: int = 0, bootstrap: int = 2000) -> Attributes | None:
     """Precision and recall of every aspect over some completions; None without any."""
     if not told:
@@ -111,33 +111,66 @@ def measure(told: Sequence[Told], seed: int = 0, bootstrap: int = 2000) -> Attri
         for aspect in ASPECTS:
             kept = [i for i, one in enumerate(told) if one.heard or aspect != "sounds"]
             sides = [claimed[i][aspect] for i in kept], [shown[i][aspect] for i in kept]
-            shares = {
-                "precision": _share(*sides, lambda c, _: len(c), seed, bootstrap),
-                "recall": _share(*sides, lambda _, s: len(s), seed, bootstrap),
-            }
+            shares: dict[str, Any] = {}
+            for name, of in (("precision", lambda c, _: len(c)), ("recall", lambda _, s: len(s))):
+                shares[name] = _mean(_values(*sides, of), seed, bootstrap)
+                shares[f"chance_{name}"] = _chance(*sides, of)
             scores.append(Attribute(part=part, aspect=aspect, right_per_token=right[aspect] / max(total, 1), **shares))
-    share = _interval(well, seed, bootstrap)
-    return Attributes(n=len(told), well_formed=share, tokens=tokens, right_per_token=density, scores=tuple(scores))
+    return Attributes(
+        n=len(told),
+        well_formed=_mean(well, seed, bootstrap),
+        tokens=tokens,
+        right_per_token=density,
+        scores=tuple(scores),
+    )
+
+
+def form_row(name: str, found: Attributes) -> dict[str, Any]:
+    """A report's row about the form and the length of completions of model `name`."""
+    return {
+        "model": name,
+        "well-formed": found.well_formed,
+        "tokens of a thought": round(found.tokens["thought"], 1),
+        "tokens of a summary": round(found.tokens["summary"], 1),
+        "right in 100 tokens of a summary": round(100 * found.right_per_token["summary"], 2),
+    }
+
+
+def aspect_rows(name: str, found: Attributes) -> list[dict[str, Any]]:
+    """A report's rows about model `name`, one a part and aspect."""
+    return [
+        {
+            "model": name,
+            "part": one.part,
+            "aspect": one.aspect,
+            "precision": one.precision,
+            "chance of precision": one.chance_precision,
+            "recall": one.recall,
+            "chance of recall": one.chance_recall,
+            "right in 100 tokens": round(100 * one.right_per_token, 2),
+        }
+        for one in found.scores
+    ]
 
 
 Set = frozenset[object]
 
 
-def _share(claimed: list[Set], shown: list[Set], of: Callable[[Set, Set], int], seed: int, bootstrap: int) -> Share | None:
-    """The mean of right / of(claimed, shown) over clips where that is not 0."""
-    values = _values(claimed, shown, of)
-    if not values:
-        return None
+def _chance(claimed: list[Set], shown: list[Set], of: Callable[[Set, Set], int]) -> float | None:
+    """The mean value of texts that are held against other clips than their own; None for a single clip."""
     n = len(shown)
     shifts = sorted({round(n * k / (OTHERS + 1)) for k in range(1, OTHERS + 1)} - {0, n})
     chances = [np.mean(found) for k in shifts if (found := _values(claimed, shown[k:] + shown[:k], of))]
-    return _interval(values, seed, bootstrap, float(np.mean(chances)) if chances else None)
+    return float(np.mean(chances)) if chances else None
 
 
 def _values(claimed: list[Set], shown: list[Set], of: Callable[[Set, Set], int]) -> list[float]:
+    """right / of(claimed, shown) of each clip where that is not 0."""
     return [len(c & s) / of(c, s) for c, s in zip(claimed, shown, strict=True) if of(c, s)]
 
 
-def _interval(values: list[float], seed: int, bootstrap: int, chance: float | None = None) -> Share:
+def _mean(values: list[float], seed: int, bootstrap: int) -> Metric | None:
+    if not values:
+        return None
     low, high = bootstrap_interval(values, seed, bootstrap)
-    return Share(value=float(np.mean(values)), low=low, high=high, n=len(values), chance=chance)
+    return Metric(value=float(np.mean(values)), unit="share", low=low, high=high, n=len(values))
