@@ -41,9 +41,9 @@ def spoken(embedder: Embedder, monkeypatch: pytest.MonkeyPatch):
 
 
 def unit(*values: float) -> np.ndarray:
-    return np.array([*values, *[0.0] * (128 - len(values))], np.float32)[
-        : family("nano-omni")[0].config.get_text_config().hidden_size
-    ]
+    found = np.zeros(family("nano-omni")[0].config.get_text_config().hidden_size, np.float32)
+    found[: len(values)] = values
+    return found
 
 
 def test_the_default_reads_without_a_thought(embedder: Embedder):

@@ -16,7 +16,6 @@ import numpy as np
 from uvrlab.config import EvaluateConfig
 from uvrlab.evaluation import tasks
 from uvrlab.evaluation.tasks import QueryScore, Task
-from uvrlab.models.generate import seed_of
 from uvrlab.models.modes import Mode, Reading
 from uvrlab.models.router import routes
 
@@ -103,8 +102,7 @@ class Scorer:
         disc, gen = self.plain(task, "speed", "speed"), self.plain(task, "think", "think")
         corpora = {mode: self._corpus(task, mode) for mode in SINGLES}
         rows = [tasks.candidate_scores(task, self._queries(task, mode), corpora[mode]) for mode in SINGLES]
-        halves = [seed_of(query.query_id) % 2 == 0 for query in task.queries]
-        found = routes(*rows, halves, budget=self.own.router.budget, temperature=self.own.router.temperature)
+        found = routes(*rows, **self.own.router.model_dump())
         thinks = [route.thinks for route in found]
         pick = [(gen if route.takes_think else disc).scores[i] for i, route in enumerate(found)]
         return replace(

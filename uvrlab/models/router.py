@@ -58,22 +58,19 @@ def certainty(scores: Array, temperature: float = 0.05) -> Array:
     return found
 
 
-def routes(
-    disc: Sequence[Array], gen: Sequence[Array], halves: Sequence[bool], *, budget: float, temperature: float
-) -> list[Route]:
-    """The routes of queries from their candidates' scores in both modes, about `budget` of them thinking.
+def routes(disc: Sequence[Array], gen: Sequence[Array], *, budget: float, temperature: float) -> list[Route]:
+    """The routes of queries from their candidates' scores in both modes, about the share `budget` of them thinking.
 
-    The threshold of each half is the `budget` quantile of how sure the other half is, so that no query helps to decide its own, and
-    nothing is read but disc scores.
+    The threshold of every other query is the `budget` quantile of how sure the queries between are: no query helps to decide its
+    own, and nothing is read but disc scores. A budget of 0 or 1 is nobody or everybody.
     """
     sure = np.array([certainty(row, temperature) for row in disc])
-    half = np.asarray(halves, bool)
-    limit = np.full(len(sure), np.inf)  # without another half to look at, everyone thinks
-    for own in (True, False):
-        if (half != own).any():
-            limit[half == own] = np.quantile(sure[half != own], budget)
-    found = []
-    for row, known, threshold in zip(gen, sure, limit, strict=True):
-        surer = float(certainty(row, temperature)) if known < threshold else None
-        found.append(Route(surer is not None, surer is not None and surer > known, float(known), surer))
+    found: list[Route] = [Route(False, False, float(known)) for known in sure]
+    for start in (0, 1):
+        ends = [[-np.inf], sure[1 - start :: 2], [np.inf]]
+        threshold = np.quantile(np.concatenate(ends), budget, method="nearest")
+        for i in range(start, len(sure), 2):
+            if sure[i] < threshold:
+                surer = float(certainty(gen[i], temperature))
+                found[i] = Route(True, surer > sure[i], float(sure[i]), surer)
     return found
