@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from uvrlab.config import EvaluateConfig, RouterConfig
 from uvrlab.evaluation import mode_summary, results
-from uvrlab.evaluation.modes import Scorer, best_of, is_bound, needed
+from uvrlab.evaluation.modes import Scorer, best_of, needed
 from uvrlab.evaluation.tasks import Query, Task
 from uvrlab.models.modes import Reading, Spoken
 
@@ -106,7 +106,7 @@ def test_only_what_a_mode_needs_is_read():
     assert needed(["think"]) == [("think", True)]
     assert needed(["think", "pass_at_k"]) == [("think", True), ("best_of_k", False)]
     assert needed(["speed", "oracle"]) == [("speed", True), ("think", True)]
-    assert is_bound("oracle") and is_bound("pass@3") and not is_bound("auto")
+    assert results.is_bound("oracle") and results.is_bound("pass@3") and not results.is_bound("auto")
 
 
 def table(**modes: list[float]) -> results.Table:

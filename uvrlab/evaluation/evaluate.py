@@ -119,7 +119,7 @@ def score(
         rows += tasks.per_query_rows(one.task, one.scores, mode=one.mode, n_tokens=tokens, **digests)
         chances |= {(one.task.dataset, name): level for name, level in tasks.mean_chances(one.scores).items()}
     sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template}
-    bounds = {one.mode for one in scored if modes.is_bound(one.mode)}
+    bounds = {one.mode for one in scored if results.is_bound(one.mode)}
     options: dict[str, Any] = {"seed": seed, "bootstrap": own.bootstrap}
     found = results.summarise(rows, chances=chances, sampling=sampling, bounds=bounds, **options)
     thoughts: list[attributes.Told] = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.evaluation.compare import Comparison, compare
+from uvrlab.evaluation.modes import SINGLES
 from uvrlab.evaluation.results import MAIN, Evaluation, Score
 from uvrlab.evaluation.tasks import Task, query_text
 from uvrlab.report import Report, Step, Strip
@@ -16,7 +17,6 @@ from uvrlab.runs import Metric, StageReport
 
 SHOWN = 3  # hits and misses a report draws
 LISTED = 100  # queries it lists
-SINGLES = ("speed", "think")  # what is told before and after; the other modes have a section of their own
 
 
 def make(

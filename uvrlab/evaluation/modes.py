@@ -15,6 +15,7 @@ import numpy as np
 
 from uvrlab.config import EvaluateConfig
 from uvrlab.evaluation import tasks
+from uvrlab.evaluation.results import ORACLE
 from uvrlab.evaluation.tasks import QueryScore, Task
 from uvrlab.models.modes import Mode, Reading
 from uvrlab.models.router import routes
@@ -22,7 +23,7 @@ from uvrlab.models.router import routes
 Array = np.ndarray[Any, Any]
 SINGLES: tuple[Mode, Mode] = ("speed", "think")
 MIXED: dict[str, tuple[Mode, Mode]] = {"think/speed": ("think", "speed"), "speed/think": ("speed", "think")}  # queries/candidates
-ORACLE, AUTO, BEST = "oracle", "auto", "best_of_k"
+AUTO, BEST = "auto", "best_of_k"
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,6 @@ class Scored:
     milliseconds: Sequence[float]
     thinks: Sequence[bool]
     fallbacks: int = 0
-
-
-def is_bound(mode: str) -> bool:
-    """Whether a mode looks at the truth."""
-    return mode == ORACLE or mode.startswith("pass@")
 
 
 def needed(wanted: Sequence[str]) -> list[tuple[Mode, bool]]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvrlab.data.world.attributes import Attributes, Told, aspect_rows, form_row
 from uvrlab.evaluation import mode_summary, uvrb
-from uvrlab.evaluation.modes import is_bound
-from uvrlab.evaluation.results import MAIN, Evaluation, ModeCost, Routing, tabulate
+from uvrlab.evaluation.results import MAIN, Evaluation, ModeCost, Routing, is_bound, tabulate
 from uvrlab.report import Report
 from uvrlab.runs import Metric, StageReport
 

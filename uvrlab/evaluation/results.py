@@ -23,12 +23,18 @@ from uvrlab.runs import Metric
 RESULTS_SCHEMA = 1
 RESULTS, PER_QUERY = "results.json", "per_query.parquet"
 MAIN = "main"  # as a metric: each dataset's own one
+ORACLE = "oracle"
 Key = tuple[str, str, str]  # mode, metric, dataset
 Table = dict[Key, dict[str, float]]  # -> {query_id: value}
 
 
 class ResultsError(ValueError):
     """Results that are incomplete, or two that must not be compared."""
+
+
+def is_bound(mode: str) -> bool:
+    """Whether a mode looks at the truth: the oracle and pass@k are no way to search, and no claim about a model."""
+    return mode == ORACLE or mode.startswith("pass@")
 
 
 class Frozen(BaseModel):

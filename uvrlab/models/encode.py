@@ -85,12 +85,21 @@ class Embedder:
         """Length of a vector."""
         return int(self.model.config.get_text_config().hidden_size)
 
-    def encode(self, items: Sequence[Entry], **options: Any) -> np.ndarray:
+    def encode(
+        self,
+        items: Sequence[Entry],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        mode: Mode = "speed",
+        thinking: Thinking | None = None,
+        router: Router | None = None,
+    ) -> np.ndarray:
         """(B, D) float32 unit vectors in the order of `items`; an item that cannot be encoded is an error that names it.
 
-        `options` are those of `encode_or_reject`, which also tells how each vector came about.
+        `encode_or_reject` takes the same and also tells how each vector came about.
         """
-        result = self.encode_or_reject(items, **options)
+        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode, thinking=thinking, router=router)
         if result.rejects:
             first = result.rejects[0]
             raise ItemError(

@@ -6,7 +6,7 @@ thought without <gen_emb> has no vector: the disc vector stands in and the readi
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -75,7 +75,7 @@ class Reading:
 class Notes:
     """What is gathered while the parts of some items are read, by the number of the owning item."""
 
-    milliseconds: Counter[int] = field(default_factory=Counter)
+    milliseconds: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
     thoughts: dict[int, list[Spoken]] = field(default_factory=dict)
     windows: Counter[int] = field(default_factory=Counter)
 
@@ -155,6 +155,7 @@ def encode_auto(embedder: Embedder, items: Sequence[Any], router: Router, **opti
     quick = embedder.encode_or_reject(items, mode="speed", **options)
     unsure = np.flatnonzero(router.unsure(quick.vectors))
     slow = embedder.encode_or_reject([items[quick.kept[i]] for i in unsure], mode="think", **options)
+    unsure = unsure[slow.kept]  # what cannot be read a second time keeps its disc vector
     chosen = router.choose(quick.vectors[unsure], slow.vectors)
     vectors, readings = quick.vectors.copy(), list(quick.readings)
     for i, vector, reading, thinks in zip(unsure, slow.vectors, slow.readings, chosen, strict=True):
