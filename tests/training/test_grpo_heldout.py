@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from uvrlab.data.items import Item  # noqa: E402
-from uvrlab.data.world import sample_scene, segment, stable_rng, trace  # noqa: E402
-from uvrlab.models.generate import Thought  # noqa: E402
-from uvrlab.training.grpo_heldout import Reader, scenes_of  # noqa: E402
+from uvrlab.data.items import Item
+from uvrlab.data.world import sample_scene, segment, stable_rng, trace
+from uvrlab.models.generate import Thought
+from uvrlab.training.grpo_heldout import Reader, scenes_of
 
 SCENE = sample_scene("val", 0)
 CLIPS = [
