@@ -47,7 +47,7 @@ def encode_to_file(
     told = {"ids": json.dumps(ids), "readings": json.dumps([shown(r) for r in found.readings]), "model_digest": embedder.digest}
     save_file({"vectors": np.ascontiguousarray(found.vectors)}, partial, metadata=told)
     partial.replace(out)
-    counts = {"vectors": len(ids), "width": int(found.vectors.shape[1]), "truncated_texts": found.truncated}
+    counts: dict[str, Any] = {"vectors": len(ids), "width": int(found.vectors.shape[1]), "truncated_texts": found.truncated}
     counts |= {"mode": mode, "tokens": sum(r.n_tokens for r in found.readings), "fallbacks": found.fallbacks}
     return {"out": str(out), **counts, "model_digest": embedder.digest, "rejected": [r.row() for r in found.rejects]}
 

@@ -47,7 +47,8 @@ def milliseconds(scored: Sequence[Scored]) -> dict[str, float]:
 
 def effect(table: Table, weights: Mapping[str, float], main: Mapping[str, str], mode: str, other: str, seed: int) -> PairedEffect:
     """One mode over another: the mean over datasets of their own metrics, on the same queries."""
-    sides, strata = ([], []), list[str]()
+    sides: tuple[list[float], list[float]] = ([], [])
+    strata: list[str] = []
     for dataset in weights:
         for side, name in zip(sides, (mode, other), strict=True):
             side += _in_order(table[name, main[dataset], dataset])

@@ -63,9 +63,9 @@ class Reader:
         clip_start_s, scene = self.scenes[item.media_sha256]
         end_s = clip_start_s + scene.duration_s if item.end_s is None else item.end_s
         seen = stretch(scene, item.start_s - clip_start_s, end_s - clip_start_s)
-        text, said = self.roller.text, parts(self.roller.words(thought))
-        lengths = [len(text.plain(part)) for part in said]
-        return Told(seen, *said, *lengths, well_formed=not self.roller.faults(thought), heard=item.sound)
+        text, (think, answer) = self.roller.text, parts(self.roller.words(thought))
+        well = not self.roller.faults(thought)
+        return Told(seen, think, answer, len(text.plain(think)), len(text.plain(answer)), well, heard=item.sound)
 
     def measured(self, disc: HeldOut, gen: HeldOut, rewards: np.ndarray) -> Measured:
         """The record of all that was read."""

@@ -23,7 +23,10 @@ Aspect = Literal["colours", "shapes", "motions", "order", "sounds"]
 ASPECTS: tuple[Aspect, ...] = ("colours", "shapes", "motions", "order", "sounds")
 PARTS: tuple[Literal["thought", "summary"], ...] = ("thought", "summary")
 OTHERS = 16  # clips that each text is held against for its chance level
-Facts = Mapping[str, frozenset[object]]
+Set = frozenset[object]
+Facts = Mapping[str, Set]
+# What the right claims are a share of: all that is claimed, or all that is shown.
+SHARES: dict[str, Callable[[Set, Set], int]] = {"precision": lambda claimed, _: len(claimed), "recall": lambda _, shown: len(shown)}
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ def measure(told: Sequence[Told], seed: int = 0, bootstrap: int = 2000) -> Attri
             kept = [i for i, one in enumerate(told) if one.heard or aspect != "sounds"]
             sides = [claimed[i][aspect] for i in kept], [shown[i][aspect] for i in kept]
             shares: dict[str, Any] = {}
-            for name, of in (("precision", lambda c, _: len(c)), ("recall", lambda _, s: len(s))):
-                shares[name] = _mean(_values(*sides, of), seed, bootstrap)
+            for name, of in SHARES.items():
+                values = _values(*sides, of)
+                shares[name] = _mean(values, seed, bootstrap) if values else None
                 shares[f"chance_{name}"] = _chance(*sides, of)
             scores.append(Attribute(part=part, aspect=aspect, right_per_token=right[aspect] / max(total, 1), **shares))
     return Attributes(
@@ -153,9 +157,6 @@ def aspect_rows(name: str, found: Attributes) -> list[dict[str, Any]]:
     ]
 
 
-Set = frozenset[object]
-
-
 def _chance(claimed: list[Set], shown: list[Set], of: Callable[[Set, Set], int]) -> float | None:
     """The mean value of texts that are held against other clips than their own; None for a single clip."""
     n = len(shown)
@@ -169,8 +170,6 @@ def _values(claimed: list[Set], shown: list[Set], of: Callable[[Set, Set], int])
     return [len(c & s) / of(c, s) for c, s in zip(claimed, shown, strict=True) if of(c, s)]
 
 
-def _mean(values: list[float], seed: int, bootstrap: int) -> Metric | None:
-    if not values:
-        return None
+def _mean(values: list[float], seed: int, bootstrap: int) -> Metric:
     low, high = bootstrap_interval(values, seed, bootstrap)
     return Metric(value=float(np.mean(values)), unit="share", low=low, high=high, n=len(values))
