@@ -139,9 +139,9 @@ class Embedder:
             pool = self._own_pool(workers)
         for owners, parts, batch in prefetch(self._batches(items, order, batch_size, pool, rejects)):
             began = time.perf_counter()
-            found = self.embed(batch)
-            read = found[:, None] if mode == "speed" else modes.read(self, parts, owners, found, mode, thinking, notes)
-            np.add.at(sums, owners, read)
+            thinks = mode != "speed"
+            found = modes.read(self, parts, owners, mode, thinking, notes) if thinks else self.embed(batch)[:, None]
+            np.add.at(sums, owners, found)
             truncated += batch.truncated
             notes.took(owners, time.perf_counter() - began)
         kept = [i for i in range(len(items)) if i not in rejects]

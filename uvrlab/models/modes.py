@@ -95,12 +95,11 @@ class Notes:
         return Reading(mode if any(thought.read for thought in said) else "speed", self.milliseconds[owner], said)
 
 
-def read(
-    embedder: Embedder, parts: Sequence[Any], owners: Sequence[int], disc: Array, mode: Mode, thinking: Thinking, notes: Notes
-) -> Array:
-    """(B, K, D) vectors behind thoughts of B decoded parts, K = k in mode `best_of_k`, else 1; `disc` (B, D) stands in."""
+def read(embedder: Embedder, parts: Sequence[Any], owners: Sequence[int], mode: Mode, thinking: Thinking, notes: Notes) -> Array:
+    """(B, K, D) vectors behind thoughts of B decoded parts, K = k in mode `best_of_k`, else 1; disc vectors where one has none."""
     several = thinking.k if mode == "best_of_k" else 1
-    found = np.repeat(disc[:, None], several, axis=1)
+    found = np.zeros((len(parts), several, embedder.width), np.float32)
+    missing = np.ones(found.shape[:2], bool)
     text, rows = embedder.collate.text, max(1, len(parts) // several)
     for start in range(0, len(parts), rows):
         some = slice(start, start + rows)
@@ -109,9 +108,12 @@ def read(
         for row, thoughts in enumerate(_thoughts(embedder, batch, seeds, mode, thinking), start):
             for j, thought in enumerate(thoughts):
                 if thought.vector is not None:
-                    found[row, j] = thought.vector
+                    found[row, j], missing[row, j] = thought.vector, False
             spoken = [Spoken(words(text, t), len(t.ids), t.ended, t.vector is not None) for t in thoughts]
             notes.thoughts.setdefault(owners[row], []).extend(spoken)
+    if len(lost := np.flatnonzero(missing.any(axis=1))):
+        disc = embedder.embed(embedder.collate([parts[i] for i in lost], template=embedder.preprocess.template))
+        found[lost] = np.where(missing[lost][..., None], disc[:, None], found[lost])
     return found
 
 
