@@ -169,4 +169,5 @@ def best_of(values: Sequence[float], k: int) -> float:
     n = len(values)
     if not 1 <= k <= n:
         raise ValueError(f"found k {k} and {n} samples; expected 1 <= k <= samples")
-    return sum(value * math.comb(i, k - 1) for i, value in enumerate(sorted(values))) / math.comb(n, k)
+    expected = sum(value * math.comb(i, k - 1) for i, value in enumerate(sorted(values))) / math.comb(n, k)
+    return min(expected, max(values))  # rounding must not pass the best there is
