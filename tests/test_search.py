@@ -183,14 +183,12 @@ def test_an_index_with_thoughts_is_searched_in_every_mode(model: str, clips: Pat
     made = update_index(folder, model=model, add=[clip, str(clips / "clip1.mp4")], think=True)
     assert (made["windows"], made["encoded"]) == (2, 2)
     plain = search(folder, video=clip, k=2)
-    few = Thinking(k=2, max_new_tokens=4)
-    for mode in ("think", "best_of_k", "auto"):
-        found = answer(folder, video=clip, k=2, mode=mode, thinking=few)
+    for mode in ("best_of_k", "auto"):
+        found = answer(folder, video=clip, k=2, mode=mode, thinking=Thinking(k=2, max_new_tokens=4))
         assert found.hits == [{**hit, "score": pytest.approx(hit["score"], abs=1e-4)} for hit in plain]
         assert [r.mode for r in found.readings] == ["speed"] and found.readings[0].fallbacks == len(found.readings[0].thoughts)
-    removed = update_index(folder, remove=[clip])
-    assert removed["windows"] == 1 and len(search(folder, text="x")) == 1
-    assert update_index(folder, add=[clip])["added"] == 1 and len(answer(folder, text="x", mode="think", thinking=few).hits) == 2
+    assert update_index(folder, remove=[clip])["windows"] == 1
+    assert [hit["video"] for hit in search(folder, text="x")] == [str(clips / "clip1.mp4")]
 
 
 def test_an_index_without_thoughts_says_what_it_needs(index: Path, clips: Path) -> None:
