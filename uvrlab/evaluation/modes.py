@@ -88,9 +88,8 @@ class Scorer:
         for n in range(1, k + 1):
             scores = [_best_of([one[i] for one in tried], n) for i in range(len(task.queries))]
             whole = self._scored(f"pass@{n}", task, scores, readings)
-            share = n / k
-            cost = {"n_tokens": [share * t for t in whole.n_tokens], "milliseconds": [share * t for t in whole.milliseconds]}
-            found.append(replace(whole, **cost))
+            tokens, spent = ([n / k * cost for cost in costs] for costs in (whole.n_tokens, whole.milliseconds))
+            found.append(replace(whole, n_tokens=tokens, milliseconds=spent))
         return found
 
     def auto(self, task: Task) -> Scored:
@@ -149,8 +148,8 @@ def oracle(disc: Scored, gen: Scored) -> Scored:
         replace(better, values={name: max(d.values[name], g.values[name]) for name in d.values})
         for better, d, g in zip(taken(disc.scores, gen.scores), disc.scores, gen.scores, strict=True)
     ]
-    cost = {name: taken(getattr(disc, name), getattr(gen, name)) for name in ("n_tokens", "milliseconds")}
-    return replace(disc, mode=ORACLE, scores=scores, thinks=thinks, **cost)
+    tokens, spent = taken(disc.n_tokens, gen.n_tokens), taken(disc.milliseconds, gen.milliseconds)
+    return replace(disc, mode=ORACLE, scores=scores, thinks=thinks, n_tokens=tokens, milliseconds=spent)
 
 
 def _best_of(tried: Sequence[QueryScore], k: int) -> QueryScore:

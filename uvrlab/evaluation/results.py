@@ -151,19 +151,16 @@ def summarise(
     truth: the chance level of a search is none of theirs.
     """
     table, abilities = tabulate(rows)
-    chances = {(mode, *key): level for key, level in chances.items() for mode in {m for m, _, _ in table} - set(bounds)}
+    levels = {key: level for key in table if key[0] not in bounds and (level := chances.get((key[2], key[1]))) is not None}
     own = {d: (main or {}).get(d) or (uvrb.DATASETS[d].metric if d in uvrb.DATASETS else "R@1") for d in abilities}
-    scores = [
-        _score(key, values, abilities[key[2]], chances.get((key[0], key[2], key[1])), seed, bootstrap)
-        for key, values in table.items()
-    ]
+    scores = [_score(key, values, abilities[key[2]], levels.get(key), seed, bootstrap) for key, values in table.items()]
     return Evaluation(
         Results(
             model_digest=_only(rows, "model_digest"),
             benchmark_digest=_only(rows, "benchmark_digest"),
             main=own,
             scores=tuple(scores),
-            averages=tuple(_averages(table, abilities, own, chances, seed, bootstrap)),
+            averages=tuple(_averages(table, abilities, own, levels, seed, bootstrap)),
             seed=seed,
             bootstrap=bootstrap,
             sampling=dict(sampling or {}),
@@ -269,7 +266,7 @@ def _average(
     values = [v for key in keys for v in table[key].values()]
     strata = [key[2] for key in keys for _ in table[key]]
     low, high = bootstrap_interval(values, seed, n, strata=strata, weights=parts)
-    levels = [chances.get((key[0], key[2], key[1])) for key in keys]
+    levels = [chances.get(key) for key in keys]
     return Score(
         dataset=average,
         ability=None,

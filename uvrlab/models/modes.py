@@ -111,7 +111,7 @@ def read(embedder: Embedder, parts: Sequence[Any], owners: Sequence[int], mode: 
                     found[row, j], missing[row, j] = thought.vector, False
             spoken = [Spoken(words(text, t), len(t.ids), t.ended, t.vector is not None) for t in thoughts]
             notes.thoughts.setdefault(owners[row], []).extend(spoken)
-    if len(lost := np.flatnonzero(missing.any(axis=1))):
+    if lost := np.flatnonzero(missing.any(axis=1)).tolist():
         disc = embedder.embed(embedder.collate([parts[i] for i in lost], template=embedder.preprocess.template))
         found[lost] = np.where(missing[lost][..., None], disc[:, None], found[lost])
     return found

@@ -58,9 +58,10 @@ class Reader:
 
     def _told(self, item: Item, thought: Thought) -> Told | None:
         """The thought beside what there is to be seen and heard; None where no scene graph tells."""
-        if item.video_uri is None or item.media_sha256 not in self.scenes:
+        known = self.scenes.get(item.media_sha256 or "") if item.video_uri else None
+        if known is None:
             return None
-        clip_start_s, scene = self.scenes[item.media_sha256]
+        clip_start_s, scene = known
         end_s = clip_start_s + scene.duration_s if item.end_s is None else item.end_s
         seen = stretch(scene, item.start_s - clip_start_s, end_s - clip_start_s)
         text, (think, answer) = self.roller.text, parts(self.roller.words(thought))
