@@ -45,6 +45,8 @@ def test_every_problem_is_reported_at_once():
 def test_cross_field_rules_name_the_remedy():
     assert "set ingest.source.path=DIR" in _problems("ingest.source.kind=folder")[0]
     assert "must sum to 1" in _problems("synthesize.tasks={T2V: 0.5}")[0]
+    assert "put speed or think first" in _problems("evaluate.modes=[auto, speed]")[0]
+    assert "name each once" in _problems("evaluate.modes=[speed, auto, auto]")[0]
 
 
 @pytest.mark.parametrize("override", ["sft", "=3", "backbone.size=3", "sft.lora=[1"])

@@ -14,7 +14,9 @@ from safetensors import safe_open
 
 from uvrlab.data.audio import decode_audio
 from uvrlab.data.world import captions, render_clip, sample_scene, stable_rng
-from uvrlab.search import SearchError, encode_to_file, read_items, search, update_index
+from uvrlab.models.modes import Thinking
+from uvrlab.search import answer, encode_to_file, read_items, search
+from uvrlab.search_index import SearchError, update_index
 
 
 @pytest.fixture(scope="session")
@@ -173,3 +175,35 @@ def test_a_faulty_items_file_names_its_line(tmp_path: Path, lines: str, words: s
     (tmp_path / "items.jsonl").write_text(lines)
     with pytest.raises(SearchError, match=words):
         read_items(tmp_path / "items.jsonl")
+
+
+def test_an_index_with_thoughts_is_searched_in_every_mode(model: str, clips: Path, tmp_path: Path) -> None:
+    """Fresh weights emit no <gen_emb>, so that every vector falls back to disc: both halves agree, and each reading says so."""
+    folder, clip = tmp_path / "index", str(clips / "clip0.mp4")
+    made = update_index(folder, model=model, add=[clip, str(clips / "clip1.mp4")], think=True)
+    assert (made["windows"], made["encoded"]) == (2, 2)
+    plain = search(folder, video=clip, k=2)
+    for mode in ("best_of_k", "auto"):
+        found = answer(folder, video=clip, k=2, mode=mode, thinking=Thinking(k=2, max_new_tokens=4))
+        assert found.hits == [{**hit, "score": pytest.approx(hit["score"], abs=1e-4)} for hit in plain]
+        assert [r.mode for r in found.readings] == ["speed"] and found.readings[0].fallbacks == len(found.readings[0].thoughts)
+    assert update_index(folder, remove=[clip])["windows"] == 1
+    assert [hit["video"] for hit in search(folder, text="x")] == [str(clips / "clip1.mp4")]
+
+
+def test_an_index_without_thoughts_says_what_it_needs(index: Path, clips: Path) -> None:
+    with pytest.raises(SearchError, match="build a new index with --think"):
+        search(index, text="x", mode="think")
+    with pytest.raises(SearchError, match="build a new index with --think"):
+        update_index(index, add=[str(clips)], think=True)
+
+
+def test_encode_writes_how_each_vector_was_read(model: str, tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text('{"text": "a star"}')
+    made = encode_to_file(model, tmp_path / "items.jsonl", tmp_path / "out", mode="think", thinking=Thinking(max_new_tokens=4))
+    with safe_open(tmp_path / "out", "np") as file:
+        (told,) = json.loads(file.metadata()["readings"])
+    assert told["mode"] == "speed" and told["fallbacks"] == 1 and told["n_tokens"] == made["tokens"] > 0
+    assert told["thoughts"][0]["text"] and made["fallbacks"] == 1
+    with pytest.raises(SearchError, match="choose another mode"):
+        encode_to_file(model, tmp_path / "items.jsonl", tmp_path / "out", mode="auto")

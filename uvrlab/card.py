@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from uvrlab.data.summary import DATA
-from uvrlab.evaluation.results import Results, Score
+from uvrlab.evaluation.results import Results, Score, is_bound
 from uvrlab.runs import Manifest, RunDir
 
 STANDING = "<!-- from here on this card follows promotions.jsonl -->\n"
@@ -94,14 +94,14 @@ def _head(name: str, m: Manifest, summary: Results) -> dict[str, Any]:
 
 
 def _headline(summary: Results) -> list[Score]:
-    """Each dataset's own metric, in every mode."""
-    return [s for s in summary.scores if s.metric == summary.main[s.dataset]]
+    """Each dataset's own metric, in every mode that is a way to search."""
+    return [s for s in summary.scores if s.metric == summary.main[s.dataset] and not is_bound(s.mode)]
 
 
 def _scores(summary: Results) -> str:
     rows = [
         [s.dataset, s.mode, s.metric, f"{s.value:.3f}", f"{s.low:.3f} to {s.high:.3f}", _share(s.chance), str(s.n)]
-        for s in (*_headline(summary), *summary.averages)
+        for s in (*_headline(summary), *(average for average in summary.averages if not is_bound(average.mode)))
     ]
     return _table(["dataset", "mode", "metric", "score", "95 % interval", "chance", "n"], rows)
 

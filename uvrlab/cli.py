@@ -105,23 +105,37 @@ def _status(args: argparse.Namespace) -> int:
 def _encode(args: argparse.Namespace) -> None:
     from uvrlab.search import encode_to_file
 
-    print(json.dumps(encode_to_file(args.model, args.items, args.out)))
+    print(json.dumps(encode_to_file(args.model, args.items, args.out, mode=args.mode, thinking=_thinking(args))))
+
+
+def _thinking(args: argparse.Namespace) -> Any:
+    """What the arguments say about sampled thoughts; nothing is loaded where none is made."""
+    if args.mode == "speed":
+        return None
+    from uvrlab.models.modes import Thinking
+
+    return Thinking(k=args.k_thoughts, consensus=args.consensus, seed=args.seed)
 
 
 def _index(args: argparse.Namespace) -> None:
-    from uvrlab.search import update_index
+    from uvrlab.search_index import update_index
 
-    print(json.dumps(update_index(args.index, model=args.model, add=args.add, remove=args.remove)))
+    print(json.dumps(update_index(args.index, model=args.model, add=args.add, remove=args.remove, think=args.think)))
 
 
 def _search(args: argparse.Namespace) -> None:
-    from uvrlab.search import search
+    from uvrlab.search import answer, shown
 
-    hits = search(args.index, text=args.text, image=args.image, video=args.video, audio=args.audio, k=args.k)
+    query = {"text": args.text, "image": args.image, "video": args.video, "audio": args.audio, "k": args.k}
+    found = answer(args.index, **query, mode=args.mode, thinking=_thinking(args))
+    readings = [shown(reading) for reading in found.readings]
     if args.json:
-        print(json.dumps(hits, indent=1))
+        print(json.dumps(found.hits if args.mode == "speed" else {"readings": readings, "hits": found.hits}, indent=1))
         return
-    for rank, hit in enumerate(hits, 1):
+    for reading in readings if args.mode != "speed" else ():
+        print(f"read in mode {reading['mode']}: {reading['n_tokens']} tokens, {reading['milliseconds']:.0f} ms")
+        print("\n".join(f"     {thought['text']}" for thought in reading["thoughts"]))
+    for rank, hit in enumerate(found.hits, 1):
         print(f"{rank:>3}  {hit['score']:.4f}  {hit['start_s']:8.2f}-{hit['end_s']:.2f} s  {hit['video']}")
 
 
@@ -249,6 +263,14 @@ def _named_dir(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
+def _mode_arguments(parser: argparse.ArgumentParser, modes: Sequence[str]) -> None:
+    told = "the plain vector, behind a thought, what several sampled thoughts agree on, or as the router decides"
+    parser.add_argument("--mode", choices=modes, default="speed", help=told)
+    parser.add_argument("--thoughts", dest="k_thoughts", type=int, default=8, metavar="K", help="of mode best_of_k")
+    parser.add_argument("--consensus", choices=("medoid", "mean"), default="medoid", help="of mode best_of_k")
+    parser.add_argument("--seed", type=int, default=0, help="of sampled thoughts")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="uvr", description="Universal video retrieval lab.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -281,17 +303,20 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("items", type=Path)
     encode.add_argument("--model", required=True)
     encode.add_argument("--out", type=Path, required=True)
+    _mode_arguments(encode, ("speed", "think", "best_of_k"))
     index = command("index", _index, "create or change a search index over videos")
     index.add_argument("index", type=Path)
     index.add_argument("--model", help="model directory; needed when the index is new")
     index.add_argument("--add", action="append", default=[], metavar="VIDEO_OR_DIR")
     index.add_argument("--remove", action="append", default=[], metavar="VIDEO")
+    index.add_argument("--think", action="store_true", help="a new index: hold gen vectors too, for every mode but speed")
     search = command("search", _search, "search an index with any mix of text, image, video and audio")
     search.add_argument("index", type=Path)
     for modality in ("text", "image", "video", "audio"):
         search.add_argument(f"--{modality}")
     search.add_argument("-k", type=int, default=10)
     search.add_argument("--json", action="store_true")
+    _mode_arguments(search, ("speed", "think", "best_of_k", "auto"))
     backbone = command("backbone", _backbone_train, "train the nano backbone from scratch", recipe=False)
     backbone.add_argument("action", choices=["train"])
     backbone.add_argument("--recipe", type=Path)

@@ -491,12 +491,39 @@ class CurriculumConfig(ContrastiveConfig):
         return self
 
 
+class ThinkingConfig(Section):
+    """How queries are read behind sampled thoughts. All values ours: the published protocol of pass@k is not known."""
+
+    k: Positive = 8
+    consensus: Literal["medoid", "mean"] = "medoid"
+    temperature: Annotated[float, Field(gt=0.0)] = 1.0
+    max_new_tokens: Positive = 96
+
+
+class RouterConfig(Section):
+    """Mode auto: a query thinks where its best candidate stands out too little. Both values ours."""
+
+    budget: Share = 0.5  # of the queries, that think
+    temperature: Annotated[float, Field(gt=0.0)] = 0.05  # of the softmax over candidates: that of `sft`
+
+
 class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
-    modes: tuple[Literal["speed", "think"], ...] = ("speed",)  # the disc vector; the gen vector behind a thought
+    # speed: the disc vector; think: the gen vector behind a thought; the others combine the two or sample, see evaluation/modes.py
+    modes: tuple[Literal["speed", "think", "mixed", "oracle", "best_of_k", "pass_at_k", "auto"], ...] = ("speed",)
+    thinking: ThinkingConfig = ThinkingConfig()
+    router: RouterConfig = RouterConfig()
     questions: Count = 0  # of the benchmark, each asked under four conditions; apart from retrieval
+
+    @model_validator(mode="after")
+    def _first_mode_is_a_vector(self) -> EvaluateConfig:
+        if self.modes and self.modes[0] not in ("speed", "think"):
+            raise ValueError(f"modes begin with {self.modes[0]!r}, but tables show the first one; put speed or think first")
+        if len(set(self.modes)) < len(self.modes):
+            raise ValueError(f"a mode stands twice in {list(self.modes)}; name each once")
+        return self
 
 
 class RegisterConfig(Section):

@@ -19,7 +19,7 @@ from uvrlab import promotions, runs, signing, upstream
 from uvrlab.card import fixed_part, write_card
 from uvrlab.config import RegisterConfig, StageConfig
 from uvrlab.evaluation import results as results_file
-from uvrlab.evaluation.results import Results
+from uvrlab.evaluation.results import Results, is_bound
 from uvrlab.report import Report
 from uvrlab.runs import Metric, RunDir, RunError, StageReport
 
@@ -208,9 +208,9 @@ def _page(entry: dict[str, Any], report: StageReport, verdict: Mapping[str, Any]
 
 
 def _metrics(summary: Results) -> dict[str, Metric]:
-    """Each dataset's own metric by mode, with its interval."""
+    """Each dataset's own metric by mode, with its interval; bounds are no scores of the model."""
     return {
         f"{s.dataset}/{s.mode}/{s.metric}": Metric(value=s.value, unit="share", low=s.low, high=s.high, n=s.n)
         for s in summary.scores
-        if s.metric == summary.main[s.dataset]
+        if s.metric == summary.main[s.dataset] and not is_bound(s.mode)
     }

@@ -1,82 +1,54 @@
-"""What a user does with a model: embed items into a file, keep an index of videos, and search it with any mix of modalities.
-
-An index is a folder: `uvrlab.evaluation.index.Index` and `search.json` (which model, which windows). Long videos are indexed as
-windows, so a hit has a start and an end. Only new content is decoded and encoded; a copy of a known file takes the known vectors.
-"""
+"""What a user does with a model: embed items into a file, and search an index with any mix of modalities, in any mode."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uvrlab import runs
-from uvrlab.config import IngestConfig
 from uvrlab.data.items import Item
-from uvrlab.data.measure import measure_all
-from uvrlab.data.sampling import MAX_WINDOW_S, windows
-from uvrlab.data.sources.common import is_video, list_files
-from uvrlab.data.workers import MediaPool, Reject
-from uvrlab.evaluation.index import Index
+from uvrlab.search_index import SETTINGS, Held, SearchError, check_model, load_embedder, open_index
 
 if TYPE_CHECKING:
-    from uvrlab.models.encode import Embedder
+    from uvrlab.models.modes import Mode, Reading, Thinking
+    from uvrlab.models.router import Router
 
-SETTINGS = "search.json"
 ITEM_KEYS = ("id", "text", "image", "image_time_s", "video", "audio", "start_s", "end_s")
-Key = tuple[str, float, float]  # media_sha256, start_s, end_s
 
 
-class SearchError(ValueError):
-    """A query, an items file or an index that cannot be used: found, expected, remedy."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """One entry of an index."""
-
-    video: str
-    media_sha256: str
-    start_s: float
-    end_s: float
-    audible: bool
-
-    @property
-    def entry(self) -> str:
-        return f"{self.video}#{self.start_s:.3f}-{self.end_s:.3f}"
-
-    @property
-    def key(self) -> Key:
-        return self.media_sha256, self.start_s, self.end_s
-
-    def item(self) -> Item:
-        span: dict[str, Any] = {"start_s": self.start_s, "end_s": self.end_s, "sound": self.audible}
-        return Item(self.entry, video_uri=self.video, media_sha256=self.media_sha256, **span)
-
-    def row(self) -> dict[str, Any]:
-        return {"video": self.video, "media_sha256": self.media_sha256, "start_s": self.start_s, "end_s": self.end_s}
-
-
-def encode_to_file(model: str, items: Path, out: Path, *, device: str = "cpu", workers: int = 2) -> dict[str, Any]:
+def encode_to_file(
+    model: str,
+    items: Path,
+    out: Path,
+    *,
+    device: str = "cpu",
+    workers: int = 2,
+    mode: Mode = "speed",
+    thinking: Thinking | None = None,
+) -> dict[str, Any]:
     """Embed a JSONL of items {id?, text, image, image_time_s, video, audio, start_s, end_s} into a safetensors file.
 
-    `out` gets "vectors" (N, D) float32 and, as metadata, "ids" (JSON list) and "model_digest". Paths are relative to the JSONL.
-    Items that cannot be encoded are left out and listed in the returned summary. Raises SearchError naming a faulty line.
+    `out` gets "vectors" (N, D) float32 and, as metadata, "ids" and "readings" (JSON lists: the mode, the cost and the thoughts of
+    each vector) and "model_digest". Paths are relative to the JSONL. Items that cannot be encoded are left out and listed in the
+    returned summary. Raises SearchError naming a faulty line, and for mode auto, which needs an index to decide by.
     """
     from safetensors.numpy import save_file
 
+    if mode == "auto":
+        raise SearchError("mode auto decides by what is searched, and a file of items has nothing; choose another mode")
     wanted = read_items(items)
-    embedder = _embedder(model, device)
-    found = embedder.encode_or_reject(wanted, workers=workers)
+    embedder = load_embedder(model, device)
+    found = embedder.encode_or_reject(wanted, workers=workers, mode=mode, thinking=thinking)
     ids = [wanted[i].item_id for i in found.kept]
     partial = out.with_name(f"{out.name}.tmp")
-    save_file({"vectors": found.vectors}, partial, metadata={"ids": json.dumps(ids), "model_digest": embedder.digest})
+    told = {"ids": json.dumps(ids), "readings": json.dumps([shown(r) for r in found.readings]), "model_digest": embedder.digest}
+    save_file({"vectors": np.ascontiguousarray(found.vectors)}, partial, metadata=told)
     partial.replace(out)
-    counts = {"vectors": len(ids), "width": int(found.vectors.shape[1]), "truncated_texts": found.truncated}
+    counts: dict[str, Any] = {"vectors": len(ids), "width": int(found.vectors.shape[1]), "truncated_texts": found.truncated}
+    counts |= {"mode": mode, "tokens": sum(r.n_tokens for r in found.readings), "fallbacks": found.fallbacks}
     return {"out": str(out), **counts, "model_digest": embedder.digest, "rejected": [r.row() for r in found.rejects]}
 
 
@@ -115,140 +87,20 @@ def _item(row: dict[str, Any], default_id: str, base: Path) -> Item:
     )
 
 
-def update_index(
-    folder: Path,
-    model: str | None = None,
-    add: Sequence[str] = (),
-    remove: Sequence[str] = (),
-    *,
-    device: str = "cpu",
-    workers: int = 2,
-    window_s: float = MAX_WINDOW_S,
-) -> dict[str, Any]:
-    """Add videos or folders of videos to an index and remove others; the old index stays whole until the new one is written.
+@dataclass(frozen=True)
+class Answer:
+    """The best windows [{video, start_s, end_s, score}], best first, and how the query was read, part by part."""
 
-    Content that the index knows is not encoded again; a file whose content changed replaces its windows. `model` is needed for a
-    new index; for a known one it may only be the same model (its digest decides) at another path. Raises SearchError, IndexFault.
-    """
-    files = list(dict.fromkeys(file for name in add for file in _videos(name)))
-    with runs.lock(folder):
-        settings = _settings(folder, model, window_s)
-        index, embedder = _open(folder, settings["model"], device, needs_model=bool(files) or model is not None)
-        removed = _remove(index, remove)
-        with MediaPool(workers) as pool:
-            windows_, rejects = _measured(files, pool, settings["window_s"])
-            known = _vectors(index, {w.key for w in windows_})
-            removed += _remove_outdated(index, files, windows_)
-            fresh = [w for w in windows_ if w.entry not in index.rows]
-            unseen = list({w.key: w for w in fresh if w.key not in known}.values())
-            if embedder is not None and unseen:
-                found = embedder.encode_or_reject([w.item() for w in unseen], pool=pool)
-                known |= {unseen[i].key: vector for i, vector in zip(found.kept, found.vectors, strict=True)}
-                rejects += found.rejects
-        added = _add(index, [w for w in fresh if w.key in known], known)
-        runs.write_json(folder / SETTINGS, settings)
-        index.save(folder)
-    videos = len({row["video"] for row in index.rows.values()})
-    counts = {"videos": videos, "windows": len(index), "added": added, "encoded": len(unseen), "removed": removed}
-    return {**counts, "rejected": [reject.row() for reject in rejects]}
+    hits: list[dict[str, Any]]
+    readings: list[Reading]
 
 
-def _settings(folder: Path, model: str | None, window_s: float) -> dict[str, Any]:
-    """The index's own settings; a given model replaces the recorded path (its digest is checked on opening)."""
-    known = json.loads((folder / SETTINGS).read_text()) if (folder / SETTINGS).is_file() else {}
-    if model is None and not known:
-        raise SearchError(f"{folder} is a new index, so it needs a model; add --model DIR")
-    path = known.get("model") if model is None else (str(Path(model).resolve()) if Path(model).exists() else model)
-    return {"model": path, "window_s": known.get("window_s", window_s)}
+def search(folder: Path, **query: Any) -> list[dict[str, Any]]:
+    """The hits of `answer`, which says what may be asked."""
+    return answer(folder, **query).hits
 
 
-def _open(folder: Path, model: str, device: str, needs_model: bool) -> tuple[Index, Embedder | None]:
-    is_new = not (folder / "index.json").is_file()
-    embedder = _embedder(model, device) if needs_model or is_new else None
-    if is_new and embedder is not None:
-        return Index(embedder.width, embedder.digest), embedder
-    index = Index.load(folder)
-    if embedder is not None:
-        _check_model(index, embedder, model, folder)
-    return index, embedder
-
-
-def _embedder(model: str, device: str) -> Embedder:
-    from uvrlab.models.encode import Embedder
-
-    return Embedder.load(model, device=device)
-
-
-def _check_model(index: Index, embedder: Embedder, model: str, folder: Path) -> None:
-    if embedder.digest != index.model_digest:
-        raise SearchError(
-            f"{folder} holds vectors of model {index.model_digest[:12]}, {model} is model {embedder.digest[:12]}; "
-            f"build a new index for it, or give the old model's folder with --model"
-        )
-
-
-def _videos(name: str) -> list[str]:
-    """A video file or URL, or every video of a folder."""
-    if Path(name).is_dir():
-        return [path for relative, path in list_files(name).items() if is_video(relative)]
-    if "://" not in name and not Path(name).is_file():
-        raise SearchError(f"no video or folder at {name}; correct the path")
-    return [name if "://" in name else str(Path(name).resolve())]
-
-
-def _remove(index: Index, names: Sequence[str]) -> int:
-    """Remove the windows of videos, or of all videos under a folder. Raises SearchError before anything is removed."""
-    gone: list[str] = []
-    for name in names:
-        path = name if "://" in name else str(Path(name).resolve())
-        found = [e for e, row in index.rows.items() if row["video"] == path or row["video"].startswith(f"{path.rstrip('/')}/")]
-        if not found:
-            raise SearchError(f"{name} is not in the index, so nothing was removed; paths are as `uvr search` shows them")
-        gone += found
-    gone = list(dict.fromkeys(gone))
-    index.remove(gone)
-    return len(gone)
-
-
-def _measured(files: Sequence[str], pool: MediaPool, window_s: float) -> tuple[list[Window], list[Reject]]:
-    made: list[Window] = []
-    rejects: list[Reject] = []
-    for file, found in zip(files, measure_all(pool, files, IngestConfig()), strict=True):
-        if isinstance(found, Reject):
-            rejects.append(found)
-            continue
-        for start_s, end_s in windows(0.0, found.probe.duration_s, window_s):
-            columns = found.probe.columns(start_s, end_s)
-            made.append(Window(file, found.sha256, columns["start_s"], columns["end_s"], columns["audible"]))
-    return made, rejects
-
-
-def _vectors(index: Index, wanted: set[Key]) -> dict[Key, np.ndarray]:
-    """Vectors that the index has for these contents, under whatever name."""
-    rows = (index.rows[entry] for entry in index.ids)
-    keys = [(row["media_sha256"], row["start_s"], row["end_s"]) for row in rows]
-    if not wanted & set(keys):
-        return {}
-    return {key: vector for key, vector in zip(keys, index.vectors(), strict=True) if key in wanted}
-
-
-def _remove_outdated(index: Index, files: Sequence[str], made: Sequence[Window]) -> int:
-    """Remove windows of given files whose content is no longer that."""
-    current = {(w.entry, w.media_sha256) for w in made}
-    given = set(files)
-    old = [e for e, row in index.rows.items() if row["video"] in given and (e, row["media_sha256"]) not in current]
-    index.remove(old)
-    return len(old)
-
-
-def _add(index: Index, made: Sequence[Window], vectors: dict[Key, np.ndarray]) -> int:
-    if made:
-        stacked = np.stack([vectors[w.key] for w in made])  # (N, D)
-        index.add([w.entry for w in made], stacked, model_digest=index.model_digest, rows={w.entry: w.row() for w in made})
-    return len(made)
-
-
-def search(
+def answer(
     folder: Path,
     *,
     text: str | None = None,
@@ -257,35 +109,61 @@ def search(
     audio: str | None = None,
     k: int = 10,
     device: str = "cpu",
-) -> list[dict[str, Any]]:
-    """The k best windows for any mix of modalities: [{video, start_s, end_s, score}], best first; score is a cosine.
+    mode: Mode = "speed",
+    thinking: Thinking | None = None,
+) -> Answer:
+    """The k best windows for any mix of modalities; score is a cosine.
 
     A text, an image and a video (with its sound) are one query. A sound from another file than the video is embedded apart, and the
-    query is the mean of both directions. Raises SearchError.
+    query is the mean of both directions. Gen vectors are compared with gen vectors: every mode but speed needs an index that was
+    made with thoughts. Raises SearchError.
     """
     if not any((text, image, video, audio)):
         raise SearchError("an empty query; give at least one of --text, --image, --video, --audio")
     if not (folder / SETTINGS).is_file():
         raise SearchError(f"{folder} is no index; build one with `uvr index {folder} --model DIR --add VIDEO_OR_DIR`")
-    model = json.loads((folder / SETTINGS).read_text())["model"]
-    index, embedder = Index.load(folder), _embedder(model, device)
-    _check_model(index, embedder, model, folder)
-    vector = _query_vector(embedder, text, image, video, audio)
-    hits = index.search(vector[None], k)[0]
-    return [{key: index.rows[e][key] for key in ("video", "start_s", "end_s")} | {"score": score} for e, score in hits]
+    settings = json.loads((folder / SETTINGS).read_text())
+    if mode != "speed" and not settings.get("think"):
+        raise SearchError(f"{folder} holds no gen vectors to search in mode {mode}; build a new index with --think")
+    held, embedder = open_index(folder, settings), load_embedder(settings["model"], device)
+    check_model(held["speed"], embedder, settings["model"], folder)
+    if not len(held["speed"]):
+        return Answer([], [])
+    parts = _parts(text, image, video, audio)
+    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, router=_router(held) if mode == "auto" else None)
+    if found.rejects:
+        raise SearchError(f"{found.rejects[0].item}: {found.rejects[0].reason}, {found.rejects[0].detail}")
+    # Of two parts read in different modes the disc vectors alone have something to be compared with.
+    modes = {"speed" if reading.mode == "speed" else "think" for reading in found.readings}
+    if len(modes) > 1:
+        found = embedder.encode_or_reject(parts)
+    index = held["think"] if modes == {"think"} else held["speed"]
+    mean = found.vectors.mean(axis=0)
+    hits = index.search((mean / np.linalg.norm(mean))[None], k)[0]
+    spans = [{key: index.rows[entry][key] for key in ("video", "start_s", "end_s")} | {"score": score} for entry, score in hits]
+    return Answer(spans, found.readings)
 
 
-def _query_vector(embedder: Embedder, text: str | None, image: str | None, video: str | None, audio: str | None) -> np.ndarray:
-    """(D,) unit vector of one query."""
+def shown(reading: Reading) -> dict[str, Any]:
+    """A reading as JSON."""
+    return {**asdict(reading), "n_tokens": reading.n_tokens, "fallbacks": reading.fallbacks}
+
+
+def _router(held: Held) -> Router:
+    from uvrlab.models.router import Router
+
+    return Router(held["speed"].vectors(), held["think"].vectors())
+
+
+def _parts(text: str | None, image: str | None, video: str | None, audio: str | None) -> list[Item]:
+    """What is embedded for one query: one item, and a sound that is not the video's own as a second one."""
     paths = {name: _media(name, path) for name, path in (("image", image), ("video", video), ("audio", audio)) if path}
     apart = "video" in paths and "audio" in paths and paths["audio"] != paths["video"]
     together: dict[str, Any] = {"image_uri": paths.get("image"), "video_uri": paths.get("video")}
     if not apart:
         together["audio_uri"] = None if video else paths.get("audio")
     parts = [Item("query", text=text, sound=bool(video) and not apart, **together)]
-    parts += [Item("sound of the query", audio_uri=paths["audio"])] if apart else []
-    mean = embedder.encode(parts).mean(axis=0)
-    return mean / np.linalg.norm(mean)
+    return parts + ([Item("sound of the query", audio_uri=paths["audio"])] if apart else [])
 
 
 def _media(name: str, path: str) -> str:

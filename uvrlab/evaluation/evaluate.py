@@ -6,21 +6,19 @@ through the same code, so the before/after table is a paired comparison.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from uvrlab import runs
 from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
 from uvrlab.data.items import ClipIndex, Item
-from uvrlab.data.media import media_sha256
-from uvrlab.evaluation import answers, results, tasks
+from uvrlab.data.world import attributes
+from uvrlab.evaluation import answers, mode_summary, modes, results, tasks, told
+from uvrlab.evaluation.vectors import Vectors
+from uvrlab.models.modes import Mode, Thinking
 from uvrlab.runs import RunDir, StageReport
 
 METRICS = ("R@1", "R@5", "R@10", "MRR")
@@ -33,23 +31,26 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with
     missing candidates is another benchmark.
     """
-    from uvrlab.evaluation import answers_report, evaluate_report
+    from uvrlab.evaluation import answers_report, evaluate_report, modes_report
     from uvrlab.models.device import torch_device
     from uvrlab.models.encode import Embedder
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
     device = torch_device(config.run.device)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
+    # A bare backbone was never taught to think: its plain and its greedy vector say all about it.
+    of_base = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
     scored, answered = [], []
-    for path, folder in ((inputs["model"] / "model", out), (start, out / "base")):
+    for path, folder, wanted in ((inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)):
         embedder = Embedder.load(path, device)
-        scored.append(score(embedder, bench, own, config.run.workers, config.run.seed))
+        scored.append(score(embedder, bench, own, config.run.workers, config.run.seed, wanted))
         folder.mkdir(exist_ok=True)
-        results.write(folder, scored[-1])
+        results.write(folder, scored[-1].evaluation)
         answered.append(_answers(embedder, bench, config, folder / "answers"))
-    trained, base = scored
+    trained, base = (outcome.evaluation for outcome in scored)
     incumbent = results.read(inputs["incumbent"]) if "incumbent" in inputs else None
     report = evaluate_report.make(config, bench, trained, base, incumbent)
+    modes_report.add(report, scored[0], base, config.run.seed)
     answers_report.add(report, answered[0], answered[1], config.run.seed)
     return report
 
@@ -74,98 +75,74 @@ class Benchmark:
     index: ClipIndex
     digest: str
     base: Path  # of relative URIs
+    scenes: Mapping[str, str] = field(default_factory=dict)  # clip_id -> scene graph as JSON, of the world's clips
 
     @classmethod
     def load(cls, run_dir: Path, datasets: Sequence[str] = ()) -> Benchmark:
         """The `benchmark/` of an ingest run, or of a benchmark run."""
         folder = run_dir / "benchmark"
-        index = ClipIndex().add_rows(schema.read_table("clips", folder / "clips"), run_dir)
+        clips = schema.read_table("clips", folder / "clips")
+        index, scenes = ClipIndex().add_rows(clips, run_dir), {row["clip_id"]: row["scene"] for row in clips if row["scene"]}
         files = {f.path: f.sha256 for f in RunDir(run_dir).manifest.files if f.path.startswith("benchmark/")}
-        return cls(tasks.load(folder, datasets), index, runs.digest_json([files, list(datasets)]), run_dir)
+        return cls(tasks.load(folder, datasets), index, runs.digest_json([files, list(datasets)]), run_dir, scenes)
+
+    def candidates(self) -> list[Any]:
+        """The item rows of every corpus."""
+        return [row for task in self.tasks for row in task.corpus.values()]
 
     def item(self, row: Mapping[str, Any], name: str) -> Item:
         """An item row of the benchmark's tables as an item to encode."""
         return self.index.item(row, name, base=self.base)
 
 
-def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int) -> results.Evaluation:
-    """Every task of the benchmark under one embedder, in every configured mode."""
+@dataclass(frozen=True)
+class Outcome:
+    """An evaluation, and beside it what is not part of its digest: {mode: mean milliseconds a query}, and thoughts about clips."""
+
+    evaluation: results.Evaluation
+    milliseconds: Mapping[str, float]
+    told: Sequence[attributes.Told] = ()
+
+
+def score(
+    embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int, wanted: Sequence[str] | None = None
+) -> Outcome:
+    """Every task of the benchmark under one embedder, in the `wanted` modes (default: every configured one)."""
+    wanted = own.modes if wanted is None else wanted
+    vectors = _vectors(embedder, bench, own, workers, seed, wanted)
+    scored = list(modes.Scorer(vectors, METRICS, own).all(wanted, bench.tasks))
     rows: list[dict[str, Any]] = []
     chances: dict[tuple[str, str], float] = {}
-    for mode in own.modes:
-        vectors = Vectors(embedder, bench, own.batch_size, workers, mode)
-        vectors.fill([row for task in bench.tasks for row in (*(q.item for q in task.queries), *task.corpus.values())])
-        for task in bench.tasks:
-            queries = [dict(q.item or {}) for q in task.queries]
-            found = tasks.score(task, vectors.get(queries), vectors.get(list(task.corpus.values())), METRICS)
-            rows += tasks.per_query_rows(
-                task,
-                found,
-                mode=mode,
-                model_digest=embedder.digest,
-                benchmark_digest=bench.digest,
-                n_tokens=[vectors.tokens[vectors.key(query)] for query in queries],
-            )
-            chances |= {(task.dataset, name): level for name, level in tasks.mean_chances(found).items()}
+    digests = {"model_digest": embedder.digest, "benchmark_digest": bench.digest}
+    for one in scored:
+        tokens = [round(n) for n in one.n_tokens]
+        rows += tasks.per_query_rows(one.task, one.scores, mode=one.mode, n_tokens=tokens, **digests)
+        chances |= {(one.task.dataset, name): level for name, level in tasks.mean_chances(one.scores).items()}
     sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template}
-    return results.summarise(rows, chances=chances, seed=seed, bootstrap=own.bootstrap, sampling=sampling)
+    bounds = {one.mode for one in scored if results.is_bound(one.mode)}
+    options: dict[str, Any] = {"seed": seed, "bootstrap": own.bootstrap}
+    found = results.summarise(rows, chances=chances, sampling=sampling, bounds=bounds, **options)
+    thoughts: list[attributes.Told] = []
+    if set(wanted) != {"speed"}:
+        thoughts = told.about_clips(embedder, bench, vectors["think"])
+        spent = mode_summary.costs(scored, {"think": vectors["think"].mean_tokens(bench.candidates())})
+        table, abilities = results.tabulate(rows)
+        more = {
+            "modes": spent,
+            "routing": mode_summary.routing(table, abilities, found.results.main, spent, **options),
+            "attributes": attributes.measure(thoughts, **options),
+        }
+        found = results.Evaluation(found.results.model_copy(update=more), rows)
+    return Outcome(found, mode_summary.milliseconds(scored), thoughts)
 
 
-class Vectors:
-    """Item row -> unit vector, kept in the work folder under what the vector depends on."""
-
-    def __init__(self, embedder: Any, bench: Benchmark, batch_size: int, workers: int, mode: Any) -> None:
-        self.embedder, self.bench, self.batch_size, self.workers, self.mode = embedder, bench, batch_size, workers, mode
-        sampling = json.dumps([asdict(embedder.preprocess.sampling), mode], sort_keys=True)
-        name = hashlib.sha256(f"{embedder.digest}{sampling}".encode()).hexdigest()[:24]
-        self.file = runs.work_dir() / "embeddings" / f"{name}.safetensors"
-        self.known: dict[str, np.ndarray] = {}
-        self.tokens: dict[str, int] = {}  # generated for an item
-        self._pictures: dict[str, str] = {}  # URI -> sha256
-        if self.file.exists():
-            from safetensors import safe_open
-
-            with safe_open(self.file, framework="np") as stored:
-                self.known = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-                self.tokens = json.loads(stored.metadata()["tokens"])
-
-    def key(self, row: Mapping[str, Any]) -> str:
-        """Digest of an item's content: its text, and its media by sha256 and span."""
-        clip = self.bench.index.get(row["clip_id"]) if row["clip_id"] else None
-        media = [clip.media_sha256, clip.start_s, clip.end_s, clip.audible] if clip else None
-        media = [media, self._picture(row["image_uri"])] if row["image_uri"] else media
-        return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"])])[:32]
-
-    def _picture(self, uri: str) -> str:
-        if uri not in self._pictures:
-            self._pictures[uri] = media_sha256(uri, self.bench.base)
-        return self._pictures[uri]
-
-    def fill(self, rows: Sequence[Any]) -> None:
-        """Encode what is not known yet, each distinct item once."""
-        missing = {key: row for row in rows if (key := self.key(row)) not in self.known}
-        if not missing:
-            return
-        items = [self.bench.item(row, key) for key, row in missing.items()]
-        found = self.embedder.encode_or_reject(items, batch_size=self.batch_size, workers=self.workers, mode=self.mode)
-        if found.rejects:
-            first = found.rejects[0]
-            raise tasks.TaskError(
-                f"{len(found.rejects)} of {len(items)} items of the benchmark cannot be encoded, first {first.item}: "
-                f"{first.reason}, {first.detail}; a benchmark without them is another one: ingest again without these clips"
-            )
-        self.known |= dict(zip(missing, found.vectors, strict=True))
-        self.tokens |= dict(zip(missing, found.n_tokens, strict=True))
-        self._save()
-
-    def _save(self) -> None:
-        from safetensors.numpy import save_file
-
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_suffix(".tmp")
-        save_file(self.known, partial, metadata={"tokens": json.dumps(self.tokens)})
-        partial.replace(self.file)
-
-    def get(self, rows: Sequence[Any]) -> np.ndarray:
-        """(N, D) vectors of rows, in their order."""
-        return np.stack([self.known[self.key(row)] for row in rows])
+def _vectors(
+    embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int, wanted: Sequence[str]
+) -> dict[Mode, Vectors]:
+    """Everything that the wanted modes need, read once."""
+    made: dict[Mode, Vectors] = {}
+    queries = [query.item for task in bench.tasks for query in task.queries]
+    for mode, with_candidates in modes.needed(wanted):
+        made[mode] = Vectors(embedder, bench, own.batch_size, workers, mode, Thinking(**own.thinking.model_dump(), seed=seed))
+        made[mode].fill([*queries, *(bench.candidates() if with_candidates else ())])
+    return made

@@ -9,6 +9,7 @@ import numpy as np
 
 from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.evaluation.compare import Comparison, compare
+from uvrlab.evaluation.modes import SINGLES
 from uvrlab.evaluation.results import MAIN, Evaluation, Score
 from uvrlab.evaluation.tasks import Task, query_text
 from uvrlab.report import Report, Step, Strip
@@ -64,7 +65,7 @@ def _main(evaluation: Evaluation, dataset: str) -> str:
 
 
 def _before_after(page: Report, trained: Evaluation, base: Evaluation, effects: Comparison) -> None:
-    own = [e for e in effects.effects if e.metric == MAIN or e.metric == trained.results.main.get(e.dataset)]
+    own = [e for e in effects.effects if e.mode in SINGLES and e.metric in (MAIN, trained.results.main.get(e.dataset))]
     chance = {s.dataset: s.chance for s in trained.results.scores if s.metric == _main(trained, s.dataset)}
     rows = [
         {
@@ -85,7 +86,7 @@ def _before_after(page: Report, trained: Evaluation, base: Evaluation, effects: 
     page.table(rows, units=units)
     page.bars({f"{e.dataset}, {e.mode}": {"before": e.b, "after": e.a} for e in own}, "share")
     merged: dict[str, dict[str, Any]] = {}
-    for score in trained.results.scores:
+    for score in (s for s in trained.results.scores if s.mode in SINGLES):
         row = merged.setdefault(f"{score.dataset}, {score.mode}", {"dataset": score.dataset, "mode": score.mode, "n": score.n})
         row[score.metric] = score.value
     page.table(list(merged.values()), units=dict.fromkeys(("R@1", "R@5", "R@10", "MRR"), "share"), caption="After, every metric")

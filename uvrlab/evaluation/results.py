@@ -6,7 +6,7 @@ It computes no metric and compares nothing: tasks.py scores, compare.py compares
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,26 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from uvrlab import runs
 from uvrlab.data import schema
+from uvrlab.data.world.attributes import Attributes
 from uvrlab.evaluation import uvrb
 from uvrlab.evaluation.metrics import bootstrap_interval, stratified_mean
+from uvrlab.runs import Metric
 
 RESULTS_SCHEMA = 1
 RESULTS, PER_QUERY = "results.json", "per_query.parquet"
 MAIN = "main"  # as a metric: each dataset's own one
+ORACLE = "oracle"
 Key = tuple[str, str, str]  # mode, metric, dataset
 Table = dict[Key, dict[str, float]]  # -> {query_id: value}
 
 
 class ResultsError(ValueError):
     """Results that are incomplete, or two that must not be compared."""
+
+
+def is_bound(mode: str) -> bool:
+    """Whether a mode looks at the truth: the oracle and pass@k are no way to search, and no claim about a model."""
+    return mode == ORACLE or mode.startswith("pass@")
 
 
 class Frozen(BaseModel):
@@ -53,6 +61,41 @@ class Score(Frozen):
     chance: float | None = None
 
 
+class ModeCost(Frozen):
+    """What a mode costs: tokens a query, the share of the n queries that are thought about, thoughts without a vector.
+
+    `candidate_tokens`: a candidate's, spent once when a corpus is indexed.
+    """
+
+    mode: str
+    n: int
+    query_tokens: float
+    candidate_tokens: float
+    thinks: float
+    fallbacks: int
+
+
+class Routing(Frozen):
+    """The router against the better single mode and the oracle: mean over datasets of their own metrics, on n queries.
+
+    `oracle_if_independent`: of two modes that hit without regard to each other. An oracle that is no better has its gain from the
+    luck of a second try, which no score structure foretells. `realised` is auto's gain over the oracle's, both over the better
+    single mode; None where the oracle gains nothing.
+    """
+
+    n: int
+    better_single: str
+    single: float
+    oracle: float
+    auto: float
+    oracle_if_independent: float
+    oracle_gain: Metric
+    auto_gain: Metric
+    realised: Metric | None
+    thinks: float
+    token_share: float | None  # of what `think` spends on the same queries
+
+
 class Results(Frozen):
     """`results.json`."""
 
@@ -66,6 +109,9 @@ class Results(Frozen):
     bootstrap: int
     sampling: dict[str, Any]  # frames, fps, pixels, audio: how clips were read
     versions: dict[str, str]
+    modes: tuple[ModeCost, ...] = ()
+    routing: Routing | None = None
+    attributes: Attributes | None = None  # of greedy thoughts about the world's clips
 
     def score(self, dataset: str, metric: str = MAIN, mode: str | None = None) -> Score:
         """One score or average; `mode` may be left out where there is one. Raises ResultsError saying what there is."""
@@ -97,23 +143,24 @@ def summarise(
     sampling: Mapping[str, Any] | None = None,
     versions: Mapping[str, str] | None = None,
     main: Mapping[str, str] | None = None,
+    bounds: Collection[str] = (),
 ) -> Evaluation:
     """An evaluation from `per_query` rows and `chances` {(dataset, metric): level}.
 
-    `main` names each dataset's own metric; by default UVRB's published one, R@1 elsewhere.
+    `main` names each dataset's own metric; by default UVRB's published one, R@1 elsewhere. `bounds` are modes that look at the
+    truth: the chance level of a search is none of theirs.
     """
     table, abilities = tabulate(rows)
+    levels = {key: level for key in table if key[0] not in bounds and (level := chances.get((key[2], key[1]))) is not None}
     own = {d: (main or {}).get(d) or (uvrb.DATASETS[d].metric if d in uvrb.DATASETS else "R@1") for d in abilities}
-    scores = [
-        _score(key, values, abilities[key[2]], chances.get((key[2], key[1])), seed, bootstrap) for key, values in table.items()
-    ]
+    scores = [_score(key, values, abilities[key[2]], levels.get(key), seed, bootstrap) for key, values in table.items()]
     return Evaluation(
         Results(
             model_digest=_only(rows, "model_digest"),
             benchmark_digest=_only(rows, "benchmark_digest"),
             main=own,
             scores=tuple(scores),
-            averages=tuple(_averages(table, abilities, own, chances, seed, bootstrap)),
+            averages=tuple(_averages(table, abilities, own, levels, seed, bootstrap)),
             seed=seed,
             bootstrap=bootstrap,
             sampling=dict(sampling or {}),
@@ -191,7 +238,7 @@ def _averages(
     table: Table,
     abilities: Mapping[str, str],
     own: Mapping[str, str],
-    chances: Mapping[tuple[str, str], float],
+    chances: Mapping[Key, float],
     seed: int,
     n: int,
 ) -> list[Score]:
@@ -212,14 +259,14 @@ def _average(
     keys: Sequence[Key],
     parts: Mapping[str, float],
     table: Table,
-    chances: Mapping[tuple[str, str], float],
+    chances: Mapping[Key, float],
     seed: int,
     n: int,
 ) -> Score:
     values = [v for key in keys for v in table[key].values()]
     strata = [key[2] for key in keys for _ in table[key]]
     low, high = bootstrap_interval(values, seed, n, strata=strata, weights=parts)
-    levels = [chances.get((key[2], key[1])) for key in keys]
+    levels = [chances.get(key) for key in keys]
     return Score(
         dataset=average,
         ability=None,

@@ -114,15 +114,18 @@ def score(task: Task, query_vectors: Array, corpus_vectors: Array, names: Sequen
     ids = list(task.corpus)
     query_vectors = check_vectors([q.query_id for q in task.queries], query_vectors, f"queries of {task.dataset!r}")
     corpus_vectors = check_vectors(ids, corpus_vectors, f"corpus of {task.dataset!r}")
-    place = {name: at for at, name in enumerate(ids)}
+    every = candidate_scores(task, query_vectors, corpus_vectors)
+    return [_score_query(q, row, list(q.pool) or ids, names, top) for q, row in zip(task.queries, every, strict=True)]
+
+
+def candidate_scores(task: Task, query_vectors: Array, corpus_vectors: Array) -> list[Array]:
+    """For each query the similarities of its own candidates (n,), in the order of its pool, else of the corpus."""
+    place = {name: at for at, name in enumerate(task.corpus)}
     scores = search_scores(query_vectors, corpus_vectors)
-    return [_score_query(q, row, ids, place, names, top) for q, row in zip(task.queries, scores, strict=True)]
+    return [row[[place[name] for name in q.pool]] if q.pool else row for q, row in zip(task.queries, scores, strict=True)]
 
 
-def _score_query(query: Query, scores: Array, ids: list[str], place: dict[str, int], names: Sequence[str], top: int) -> QueryScore:
-    candidates = list(query.pool) or ids
-    if query.pool:
-        scores = scores[[place[name] for name in query.pool]]
+def _score_query(query: Query, scores: Array, candidates: list[str], names: Sequence[str], top: int) -> QueryScore:
     positives = set(query.positives)
     ranking = metrics.rank(scores, np.array([name in positives for name in candidates]), query.query_id)
     best = _best(scores, candidates, top)

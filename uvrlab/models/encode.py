@@ -6,6 +6,7 @@ worker processes ahead of the model, items are batched by length, and order is k
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,23 +22,32 @@ from uvrlab.data.items import DecodedItem, Item, ItemError
 from uvrlab.data.prefetch import prefetch
 from uvrlab.data.spec import DISC_TOKEN
 from uvrlab.data.workers import MediaPool, Reject
-from uvrlab.models import towers
+from uvrlab.models import modes, towers
+from uvrlab.models.modes import Mode, Reading, Thinking
 from uvrlab.models.preprocess import Preprocess
+from uvrlab.models.router import Router
 
 Entry = Item | DecodedItem
-Mode = Literal["speed", "think"]  # the disc vector, or the gen vector behind a thought
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Vectors of the items that could be encoded: (K, D) float32 of unit length, their indices, and the rejects."""
+    """Vectors of the items that could be encoded: (K, D) float32 of unit length, their indices, and the rejects.
+
+    `readings` says of each vector in what mode it was read, at what cost and behind which thoughts.
+    """
 
     vectors: np.ndarray
     kept: list[int]
     rejects: list[Reject]
     truncated: int  # items whose text was cut
-    n_tokens: list[int]  # generated for each kept item; 0 in mode speed
-    fallbacks: int = 0  # parts whose thought had no <gen_emb>, so that their disc vector stands in
+    readings: list[Reading]
+    samples: np.ndarray | None = None  # (K, k, D) in mode best_of_k: what the vectors are the consensus of
+
+    @property
+    def fallbacks(self) -> int:
+        """Thoughts without <gen_emb>, for which a disc vector stands in."""
+        return sum(reading.fallbacks for reading in self.readings)
 
 
 @dataclass(eq=False)
@@ -75,9 +85,21 @@ class Embedder:
         """Length of a vector."""
         return int(self.model.config.get_text_config().hidden_size)
 
-    def encode(self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2, mode: Mode = "speed") -> np.ndarray:
-        """(B, D) float32 unit vectors in the order of `items`; an item that cannot be encoded is an error that names it."""
-        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode)
+    def encode(
+        self,
+        items: Sequence[Entry],
+        *,
+        batch_size: int = 32,
+        workers: int = 2,
+        mode: Mode = "speed",
+        thinking: Thinking | None = None,
+        router: Router | None = None,
+    ) -> np.ndarray:
+        """(B, D) float32 unit vectors in the order of `items`; an item that cannot be encoded is an error that names it.
+
+        `encode_or_reject` takes the same and also tells how each vector came about.
+        """
+        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode, thinking=thinking, router=router)
         if result.rejects:
             first = result.rejects[0]
             raise ItemError(
@@ -95,35 +117,40 @@ class Embedder:
         workers: int = 2,
         pool: MediaPool | None = None,
         mode: Mode = "speed",
+        thinking: Thinking | None = None,
+        router: Router | None = None,
     ) -> Encoded:
-        """As `encode`, but an item that cannot be encoded becomes a `Reject` and has no vector. `workers=0` decodes here."""
+        """As `encode`, but an item that cannot be encoded becomes a `Reject` and has no vector. `workers=0` decodes here.
+
+        `mode`: speed, the disc vector; think, the gen vector behind a greedy thought; best_of_k, what k sampled thoughts agree on;
+        auto, speed or think as `router` decides, which must hold the vectors of what is searched. `thinking` says how thoughts are
+        made. Raises ValueError where mode auto has no router.
+        """
+        thinking = thinking or Thinking()
+        if mode == "auto":
+            if router is None:
+                raise ValueError("found mode auto without a router, which decides by what is searched; pass router=Router(...)")
+            return modes.encode_auto(self, items, router, batch_size=batch_size, workers=workers, pool=pool, thinking=thinking)
         order = sorted(range(len(items)), key=lambda i: _length_key(items[i]))
-        sums = np.zeros((len(items), self.width), np.float32)
+        sums = np.zeros((len(items), thinking.k if mode == "best_of_k" else 1, self.width), np.float32)
         rejects: dict[int, Reject] = {}
-        tokens = np.zeros(len(items), int)
-        truncated = fallbacks = 0
+        notes, truncated = modes.Notes(), 0
         if pool is None and workers and any(isinstance(x, Item) and x.has_media for x in items):
             pool = self._own_pool(workers)
         for owners, parts, batch in prefetch(self._batches(items, order, batch_size, pool, rejects)):
-            found = self.embed(batch)
-            truncated += batch.truncated
-            if mode == "think":
-                fallbacks += self._think(parts, owners, found, tokens)
+            began = time.perf_counter()
+            thinks = mode != "speed"
+            found = modes.read(self, parts, owners, mode, thinking, notes) if thinks else self.embed(batch)[:, None]
             np.add.at(sums, owners, found)
+            truncated += batch.truncated
+            notes.took(owners, time.perf_counter() - began)
         kept = [i for i in range(len(items)) if i not in rejects]
-        vectors = sums[kept]
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if kept and not (np.isfinite(norms).all() and norms.min() > 1e-6):
-            bad = kept[int(np.nanargmin(np.where(np.isfinite(norms), norms, 0.0)))]
-            raise ItemError(f"item {_name(items[bad])}: its vector is not finite; the weights or the input are broken")
-        return Encoded(
-            vectors / norms if kept else vectors,
-            kept,
-            [rejects[i] for i in sorted(rejects)],
-            truncated,
-            tokens[kept].tolist(),
-            fallbacks,
-        )
+        samples = self._normalised(sums[kept], [_name(items[i]) for i in kept])
+        readings = [notes.reading(i, mode) for i in kept]
+        several = mode == "best_of_k"
+        vectors = modes.consensus(samples, readings, thinking) if several else samples[:, 0]
+        rejected = [rejects[i] for i in sorted(rejects)]
+        return Encoded(vectors, kept, rejected, truncated, readings, samples if several else None)
 
     def embed(self, batch: Batch) -> np.ndarray:
         """(B, D) float32 unit vectors of one collated batch, read at the read-out token."""
@@ -137,17 +164,14 @@ class Embedder:
             states = hidden[rows.to(hidden.device), at.to(hidden.device)].float()
             return torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
 
-    def _think(self, parts: Sequence[DecodedItem], owners: Sequence[int], found: np.ndarray, tokens: np.ndarray) -> int:
-        """Put the gen vector of each part in place of its disc vector; returns how many parts had none and keep the disc one."""
-        from uvrlab.models.generate import think
-
-        batch = self.collate_left(parts, template="embed", cut=False).to(self.device)
-        thoughts = think(self.model, self.spec, self.collate.text, batch)
-        for row, thought in enumerate(thoughts):
-            if thought.vector is not None:
-                found[row] = thought.vector
-        np.add.at(tokens, owners, [len(thought.ids) for thought in thoughts])
-        return sum(thought.vector is None for thought in thoughts)
+    @staticmethod
+    def _normalised(sums: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """(N, K, D) sums over windows at unit length."""
+        norms = np.linalg.norm(sums, axis=2, keepdims=True)
+        if len(names) and not (np.isfinite(norms).all() and norms.min() > 1e-6):
+            bad = int(np.nanargmin(np.where(np.isfinite(norms), norms, 0.0).min(axis=(1, 2))))
+            raise ItemError(f"item {names[bad]}: its vector is not finite; the weights or the input are broken")
+        return sums / norms if len(names) else sums
 
     def _check_readout(self, ids: Any, at: Any) -> None:
         name = DISC_TOKEN if self.preprocess.template == "embed" else self.spec.tokens.end_of_text

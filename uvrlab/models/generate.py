@@ -7,6 +7,7 @@ pass then fails. Probabilities are those of the remaining tokens. The read-out i
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,12 @@ class Thought:
     ended: bool
     vector: np.ndarray | None
     logps: list[float] = field(default_factory=list)
+
+
+def words(text: TextEncoder, thought: Thought) -> str:
+    """A completion as text without its turn end, control tokens as they are spelled."""
+    ids = thought.ids[:-1] if thought.ended else thought.ids
+    return str(text.core.decode(ids, skip_special_tokens=False))
 
 
 def banned_ids(spec: Backbone, text: TextEncoder) -> list[int]:
@@ -81,6 +88,12 @@ def uniforms(seeds: Sequence[int], samples: int, steps: int) -> Any:
 
     rows = [torch.rand(samples, steps, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.cat(rows)
+
+
+def seed_of(*parts: object) -> int:
+    """A seed in [0, 2**63) that follows from names and numbers, equal on every machine."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def draw(logits: Any, uniform: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from uvrlab.data.items import FeaturedItem
 from uvrlab.data.questions import Asked
-from uvrlab.models.generate import Thought, think
+from uvrlab.models.generate import think, words
 from uvrlab.rewards.grounding import answer_reward, first_answer
 
 Condition = Literal["av", "v", "a", "blind"]
@@ -44,12 +44,6 @@ def is_right(text: str, question: Asked) -> bool:
     """Whether the first answer of a response is the reference answer; half-right words are not. Its form does not matter."""
     answer = first_answer(text)
     return answer is not None and answer_reward(answer, question.answer, question.options) == 1.0
-
-
-def words(text: Any, thought: Thought) -> str:
-    """A completion as text, control tokens as they are spelled."""
-    ids = thought.ids[:-1] if thought.ended else thought.ids
-    return str(text.core.decode(ids, skip_special_tokens=False))
 
 
 def _length(item: FeaturedItem) -> tuple[int, int, int]:

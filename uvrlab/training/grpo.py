@@ -29,7 +29,7 @@ def run(config: StageConfig[GrpoConfig], inputs: Mapping[str, Path], out: Path) 
     from uvrlab.models.features import FeatureCache
     from uvrlab.models.modeldir import load_model, save_model_dir
     from uvrlab.training import distributed, grpo_report, pairs
-    from uvrlab.training.grpo_heldout import measure
+    from uvrlab.training.grpo_heldout import measure, scenes_of
     from uvrlab.training.grpo_loop import train
     from uvrlab.training.rollouts import Roller
     from uvrlab.training.sft import featurized
@@ -49,9 +49,10 @@ def run(config: StageConfig[GrpoConfig], inputs: Mapping[str, Path], out: Path) 
     chosen, held_out, rejects = featurized(cache, chosen, held_out, config.run.workers)
     roller = Roller(loaded.model, loaded.spec, loaded.tokenizer, loaded.preprocess, cache, own, seed)
     checkpoints = runs.checkpoint_dir()
-    before = measure(roller, held_out)
+    scenes = scenes_of(schema.read_table("clips", inputs["clips"] / "clips"))
+    before = measure(roller, held_out, scenes)
     history = train(roller, chosen, own, config.run, checkpoints)
-    after = measure(roller, held_out)
+    after = measure(roller, held_out, scenes)
     loaded.model.delete_adapter("ref") if "ref" in loaded.model.peft_config else None
     save_model_dir(out / "model", loaded, loaded.model)
     table = [row for step in range(own.steps) for row in kept_rollouts(checkpoints, step + 1)]

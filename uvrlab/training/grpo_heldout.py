@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from uvrlab.data.items import Item
+from uvrlab.data.world import Scene, attributes
+from uvrlab.data.world.attributes import Attributes, Told, stretch
 from uvrlab.models.adapter import folded
 from uvrlab.models.generate import Thought, think
+from uvrlab.models.thoughts import parts
 from uvrlab.training.heldout import HeldOut, encode, retrieval
 from uvrlab.training.pairs import Pair
 from uvrlab.training.rollouts import SIDES, Roller, score
+
+Scenes = Mapping[str, tuple[float, Scene]]  # media_sha256 -> where the clip begins in its file, and its scene graph
 
 
 @dataclass(frozen=True)
@@ -29,36 +36,59 @@ class Measured:
     well_formed: int
     fallbacks: int
     tokens: float
+    attributes: Attributes | None = None  # of the thoughts about clips that have a scene graph
 
 
 class Reader:
     """Gen vectors behind greedy thoughts, with a count of what was read."""
 
-    def __init__(self, roller: Roller) -> None:
-        self.roller, self.thoughts = roller, list[Thought]()
+    def __init__(self, roller: Roller, scenes: Scenes) -> None:
+        self.roller, self.scenes, self.thoughts, self.told = roller, scenes, list[Thought](), list[Told]()
 
     def __call__(self, items: Sequence[Any]) -> np.ndarray:
         """(B, D) vectors of some items."""
         vectors, found = encode(self.roller.model, items, self.roller.cache), greedy(self.roller, items)
         self.thoughts += found
+        pairs = zip(items, found, strict=True)
+        self.told += [told for item, thought in pairs if (told := self._told(item, thought)) is not None]
         for i, thought in enumerate(found):
             if thought.vector is not None:
                 vectors[i] = thought.vector
         return vectors
+
+    def _told(self, item: Item, thought: Thought) -> Told | None:
+        """The thought beside what there is to be seen and heard; None where no scene graph tells."""
+        known = self.scenes.get(item.media_sha256 or "") if item.video_uri else None
+        if known is None:
+            return None
+        clip_start_s, scene = known
+        end_s = clip_start_s + scene.duration_s if item.end_s is None else item.end_s
+        seen = stretch(scene, item.start_s - clip_start_s, end_s - clip_start_s)
+        text, (think, answer) = self.roller.text, parts(self.roller.words(thought))
+        well = not self.roller.faults(thought)
+        return Told(seen, think, answer, len(text.plain(think)), len(text.plain(answer)), well, heard=item.sound)
 
     def measured(self, disc: HeldOut, gen: HeldOut, rewards: np.ndarray) -> Measured:
         """The record of all that was read."""
         well = sum(not self.roller.faults(thought) for thought in self.thoughts)
         bare = sum(thought.vector is None for thought in self.thoughts)
         tokens = float(np.mean([len(thought.ids) for thought in self.thoughts]))
-        return Measured(disc, gen, rewards, len(self.thoughts), well, bare, tokens)
+        told = attributes.measure(self.told)
+        return Measured(disc, gen, rewards, len(self.thoughts), well, bare, tokens, told)
 
 
-def measure(roller: Roller, held_out: Sequence[Pair]) -> Measured | None:
+def scenes_of(clips: Sequence[Mapping[str, Any]]) -> Scenes:
+    """From rows of the clips table; a file that holds several clips is left out."""
+    files = Counter(row["media_sha256"] for row in clips)
+    known = [row for row in clips if row["scene"] and files[row["media_sha256"]] == 1]
+    return {row["media_sha256"]: (row["start_s"] or 0.0, Scene.from_json(row["scene"])) for row in known}
+
+
+def measure(roller: Roller, held_out: Sequence[Pair], scenes: Scenes | None = None) -> Measured | None:
     """None where there are no two held-out targets to tell apart. Depends on the model and the pairs alone: fixed seeds."""
     roller.model.eval()
     disc = retrieval(roller.model, held_out, roller.cache)
-    reader = Reader(roller)
+    reader = Reader(roller, scenes or {})
     gen = retrieval(roller.model, held_out, roller.cache, read=reader)
     if disc is None or gen is None:
         return None

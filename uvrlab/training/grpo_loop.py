@@ -13,12 +13,13 @@ from transformers import TrainerCallback
 
 from uvrlab.config import GrpoConfig, RunConfig
 from uvrlab.data import schema
+from uvrlab.models.thoughts import FAULTS
 from uvrlab.progress import Progress
 from uvrlab.training.checkpoints import mark_complete, newest_checkpoint
 from uvrlab.training.grpo_heldout import greedy
 from uvrlab.training.grpo_trainer import PairGRPO
 from uvrlab.training.pairs import Pair
-from uvrlab.training.rollouts import FAULTS, Roller, plan_pairs
+from uvrlab.training.rollouts import Roller, plan_pairs
 
 LOSS_METRICS = {
     "kl": "kl",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from uvrlab.config import StageConfig
 from uvrlab.data import schema
+from uvrlab.data.world.attributes import Attributes, aspect_rows, form_row
 from uvrlab.evaluation import metrics
 from uvrlab.report import Report
 from uvrlab.runs import Metric, StageReport
@@ -79,6 +80,10 @@ def _metrics(ends: Ends, history: Sequence[dict[str, float]], seed: int) -> dict
         if measured:
             share = measured.well_formed / measured.thoughts
             found[f"well_formed_{when}"] = Metric(value=share, unit="share of greedy thoughts", n=measured.thoughts)
+        if measured and measured.attributes:
+            said = measured.attributes
+            right = 100 * said.right_per_token["summary"]
+            found[f"summary_right_{when}"] = Metric(value=right, unit="attributes in 100 tokens", n=said.n)
     if history:
         found["final_reward"] = Metric(value=round(history[-1]["reward"], 6), unit="reward")
         found["final_kl"] = Metric(value=round(history[-1].get("kl", 0.0), 6), unit="nats a token")
@@ -100,6 +105,7 @@ def _page(
         page.warning(warning)
     if ends[0] is not None and ends[1] is not None:
         _moved(page, ends[0], ends[1], config.run.seed)
+        _told(page, {"before": ends[0].attributes, "after": ends[1].attributes})
     page.section("Curves", f"{own.pairs} pairs a step, {own.group_size} rollouts a side. Each point is one step, no average.")
     for title, names, unit, lead in CURVES:
         series = {name: [(row["step"], row[name]) for row in history] for name in names if history and name in history[0]}
@@ -127,6 +133,15 @@ def _moved(page: Report, before: Measured, after: Measured, seed: int) -> None:
         f"{before.well_formed} were well-formed before and {after.well_formed} after, in {before.tokens:.1f} and "
         f"{after.tokens:.1f} tokens; {before.fallbacks} and {after.fallbacks} had no vector, so that the disc vector stands in."
     )
+
+
+def _told(page: Report, ends: Mapping[str, Attributes | None]) -> None:
+    """What greedy thoughts about held-out clips get right, before and after; nothing where no clip has a scene graph."""
+    known = {name: found for name, found in ends.items() if found is not None}
+    if known:
+        page.section("What thoughts get right", "Against scene graphs; chance is what the same texts earn against other clips.")
+        page.table([form_row(name, found) for name, found in known.items()], caption="Form and length")
+        page.table([row for name, found in known.items() for row in aspect_rows(name, found)], caption="Precision and recall")
 
 
 def samples(table: Sequence[dict[str, Any]], prompts: int = 3) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ then. Each case is a flag.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +18,16 @@ import numpy as np
 from uvrlab.config import GrpoConfig
 from uvrlab.data.spec import GEN_TOKEN
 from uvrlab.models.adapter import folded
-from uvrlab.models.generate import Thought, banned_ids, sample
+from uvrlab.models.generate import Thought, banned_ids, sample, seed_of, words
+from uvrlab.models.thoughts import faults
 from uvrlab.rewards.base import combine
 from uvrlab.rewards.retrieval import Terms, rank_and_gap
-from uvrlab.rewards.text import format_reward, length_cost
+from uvrlab.rewards.text import length_cost
 from uvrlab.training.pairs import Pair
 
 Array = np.ndarray[Any, Any]
 Side = Literal["query", "target"]
 SIDES: tuple[Side, Side] = ("query", "target")
-FAULTS = ("no <gen_emb>", "several <gen_emb>", "truncated", "malformed")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Roller:
     def roll_out(self, pairs: Sequence[Pair], sides: Sequence[Side], key: str) -> list[Group]:
         """G thoughts of every side, pair by pair. What is drawn for a prompt depends on the seed, `key` and its name alone."""
         asked = [(pair, side) for pair in pairs for side in sides]
-        seeds = [_seed(self.seed, key, pair.pair_id, side) for pair, side in asked]
+        seeds = [seed_of(self.seed, key, pair.pair_id, side) for pair, side in asked]
         batch = self.prompts([getattr(pair, side) for pair, side in asked], self.collate_left)
         own = self.own
         options: dict[str, Any] = {"temperature": own.temperature, "max_new_tokens": own.max_completion_tokens}
@@ -100,20 +99,11 @@ class Roller:
 
     def words(self, thought: Thought) -> str:
         """The completion without its turn end."""
-        ids = thought.ids[:-1] if thought.ended else thought.ids
-        return str(self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        return words(self.text, thought)
 
     def faults(self, thought: Thought) -> list[str]:
-        """Why a thought is not in the asked form. A <gen_emb> spelled out letter by letter is none: only the token is read."""
-        emitted = thought.ids.count(self.gen)
-        wrong = {"no <gen_emb>": emitted == 0, "several <gen_emb>": emitted > 1, "truncated": not thought.ended}
-        found = [name for name, is_so in wrong.items() if is_so]
-        return found if found or format_reward(self.words(thought)) == 1.0 else ["malformed"]
-
-
-def _seed(*parts: object) -> int:
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+        """Why a thought is not in the asked form."""
+        return faults(self.text, thought)
 
 
 @dataclass(frozen=True)
