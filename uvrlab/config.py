@@ -92,6 +92,7 @@ class WorldConfig(Section):
     rl: Count = 0
     val: Count = 200
     test: Count = 500
+    uvrb: Count = 0  # queries a dataset of the procedural UVRB; 0: no such datasets
     duration_s: float = 4.0
     family_size: Positive = 4
 

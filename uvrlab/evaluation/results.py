@@ -103,7 +103,7 @@ def summarise(
     `main` names each dataset's own metric; by default UVRB's published one, R@1 elsewhere.
     """
     table, abilities = tabulate(rows)
-    own = {d: (main or {}).get(d) or (uvrb.DATASETS[d].metric if d in uvrb.DATASETS else "R@1") for d in abilities}
+    own = {d: (main or {}).get(d) or uvrb.main_metric(d) for d in abilities}
     scores = [
         _score(key, values, abilities[key[2]], chances.get((key[2], key[1])), seed, bootstrap) for key, values in table.items()
     ]

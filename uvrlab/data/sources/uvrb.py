@@ -7,23 +7,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from uvrlab.config import SourceConfig
 from uvrlab.data.sources import common
 from uvrlab.data.sources.common import Candidate, Material, MediaIndex, QueryRow, SourceError, SourceRow
+from uvrlab.data.uvrb.datasets import DATASETS
 from uvrlab.data.workers import Reject
-
-ABILITIES = {
-    **dict.fromkeys(("MSRVTT", "DiDeMo", "CRB-G"), "CG"),
-    **dict.fromkeys(("CRB-S", "VDC-O"), "S"),
-    **dict.fromkeys(("CRB-T", "CMRB"), "T"),
-    **dict.fromkeys(("DREAM-E", "LoVR-TH", "PEV-K"), "PR"),
-    **dict.fromkeys(("LoVR-V", "VDC-D"), "LC"),
-    **dict.fromkeys(("MS-TI", "MS-TV"), "CMP"),
-    **dict.fromkeys(("MSRVTT-I2V", "LoVR-C2V"), "VIS"),
-}
 
 
 def read(source: SourceConfig) -> Material:
@@ -34,9 +26,9 @@ def read(source: SourceConfig) -> Material:
     if not names:
         raise SourceError(f"found no <DATASET>/jsonl/queries.jsonl under {source.path}, expected UVRB's layout")
     for name in names:
-        if name not in ABILITIES:
-            near = difflib.get_close_matches(name, ABILITIES, 1, 0.0)[0]
-            raise SourceError(f"found dataset {name!r}, expected one of {', '.join(ABILITIES)}; did you mean {near!r}?")
+        if name not in DATASETS:
+            near = difflib.get_close_matches(name, DATASETS, 1, 0.0)[0]
+            raise SourceError(f"found dataset {name!r}, expected one of {', '.join(DATASETS)}; did you mean {near!r}?")
         inside = {f.removeprefix(f"{name}/"): uri for f, uri in files.items() if f.startswith(f"{name}/")}
         _Dataset(name, inside, made).read()
     return made
@@ -81,7 +73,9 @@ class _Dataset:
         positives = common.strings(instance.get("pos"))
         pool = tuple(dict.fromkeys((*positives, *common.strings(instance.get("neg"))))) if instance.get("neg") else ()
         task = f"{'T' if text else ''}{'I' if image else ''}{'V' if video else ''}2V"
-        query = QueryRow(self._name, ABILITIES[self._name], task, query_id, positives, text, image_uri, clip_id, pool=pool)
+        known = DATASETS[self._name]
+        query = QueryRow(self._name, known.ability, task, query_id, positives, text, image_uri, clip_id, pool=pool)
+        query = replace(query, instruction=known.prompt)
         self._made.queries.append(query)
 
     def _image(self, image: str) -> str | None:
