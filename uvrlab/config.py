@@ -401,6 +401,7 @@ class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
+    prompts: bool = True  # ask each of UVRB's datasets with its own prompt as the query's instruction
     modes: tuple[Literal["speed", "think"], ...] = ("speed",)  # the disc vector; the gen vector behind a thought
     questions: Count = 0  # of the benchmark, each asked under four conditions; apart from retrieval
 

@@ -20,7 +20,7 @@ from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
 from uvrlab.data.items import ClipIndex, Item
 from uvrlab.data.media import media_sha256
-from uvrlab.evaluation import answers, results, tasks
+from uvrlab.evaluation import answers, results, tasks, uvrb
 from uvrlab.runs import RunDir, StageReport
 
 METRICS = ("R@1", "R@5", "R@10", "MRR")
@@ -85,7 +85,7 @@ class Benchmark:
 
     def item(self, row: Mapping[str, Any], name: str) -> Item:
         """An item row of the benchmark's tables as an item to encode."""
-        return self.index.item(row, name, base=self.base)
+        return self.index.item(row, name, base=self.base, instruction=row.get("instruction"))
 
 
 def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int) -> results.Evaluation:
@@ -94,10 +94,11 @@ def score(embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, se
     chances: dict[tuple[str, str], float] = {}
     for mode in own.modes:
         vectors = Vectors(embedder, bench, own.batch_size, workers, mode)
-        vectors.fill([row for task in bench.tasks for row in (*(q.item for q in task.queries), *task.corpus.values())])
+        asked = {task.dataset: [tasks.asked(query, own.prompts) for query in task.queries] for task in bench.tasks}
+        vectors.fill([row for task in bench.tasks for row in (*asked[task.dataset], *task.corpus.values())])
         for task in bench.tasks:
-            queries = [dict(q.item or {}) for q in task.queries]
-            found = tasks.score(task, vectors.get(queries), vectors.get(list(task.corpus.values())), METRICS)
+            queries, names = asked[task.dataset], dict.fromkeys((*METRICS, uvrb.main_metric(task.dataset)))
+            found = tasks.score(task, vectors.get(queries), vectors.get(list(task.corpus.values())), list(names))
             rows += tasks.per_query_rows(
                 task,
                 found,
@@ -134,7 +135,8 @@ class Vectors:
         clip = self.bench.index.get(row["clip_id"]) if row["clip_id"] else None
         media = [clip.media_sha256, clip.start_s, clip.end_s, clip.audible] if clip else None
         media = [media, self._picture(row["image_uri"])] if row["image_uri"] else media
-        return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"])])[:32]
+        asked = [row["instruction"]] if row.get("instruction") else []
+        return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"]), *asked])[:32]
 
     def _picture(self, uri: str) -> str:
         if uri not in self._pictures:
@@ -146,7 +148,7 @@ class Vectors:
         missing = {key: row for row in rows if (key := self.key(row)) not in self.known}
         if not missing:
             return
-        items = [self.bench.item(row, key) for key, row in missing.items()]
+        items = [self.bench.item(row, row.get("name", key)) for key, row in missing.items()]
         found = self.embedder.encode_or_reject(items, batch_size=self.batch_size, workers=self.workers, mode=self.mode)
         if found.rejects:
             first = found.rejects[0]

@@ -79,8 +79,21 @@ DATASETS: dict[str, Dataset] = {
 
 
 def find(name: str) -> Dataset | None:
-    """The metadata of a dataset or of its rendered mirror; None for a dataset that is not UVRB's."""
-    return DATASETS.get(name.removeprefix(MIRROR))
+    """The metadata of a dataset or of its rendered mirror; None for a dataset that is not UVRB's.
+
+    Raises ValueError for a name that differs from one of UVRB's in case or signs alone: `MSR-VTT` would lose its prompt unseen.
+    """
+    bare = name.removeprefix(MIRROR)
+    if bare not in DATASETS and (meant := _PLAIN.get(_plain(bare))):
+        raise ValueError(f"unknown dataset {name!r}; did you mean {name.removesuffix(bare) + meant!r}?")
+    return DATASETS.get(bare)
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
+
+
+_PLAIN = {_plain(name): name for name in DATASETS}
 
 
 def dataset(name: str) -> Dataset:
