@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from uvrlab.data.uvrb.datasets import ABILITIES, DATASETS, Ability, Dataset, dataset, find
+from uvrlab.data.uvrb.datasets import ABILITIES, DATASETS, MIRROR, Ability, Dataset, dataset, find
 
 # An average is the plain mean of its parts; a part is an ability or another average.
 AVERAGES: dict[str, tuple[str, ...]] = {
@@ -55,4 +55,16 @@ def _mean(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return total
 
 
-__all__ = ["ABILITIES", "AVERAGES", "DATASETS", "Ability", "Dataset", "averages", "dataset", "find", "main_metric", "weights"]
+__all__ = [
+    "ABILITIES",
+    "AVERAGES",
+    "DATASETS",
+    "MIRROR",
+    "Ability",
+    "Dataset",
+    "averages",
+    "dataset",
+    "find",
+    "main_metric",
+    "weights",
+]
