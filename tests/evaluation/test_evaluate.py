@@ -48,6 +48,7 @@ def test_the_report_shows_both_models_and_every_query(world, tmp_path):
     report = evaluate_report.make(config, bench, found, found, None)
     page = report.page.write(tmp_path / "report.html").read_text()
     assert "Every query" in page and "Before and after" in page and "world-rich, think" in page
+    assert "Failures" in page and "nearest wrong answer 2" in page and "asked by this" in page
     assert report.metrics["world-rich"].n == report.metrics["base_world-rich"].n == 8
     results.write(tmp_path, found)
     assert results.read(tmp_path).results == found.results

@@ -14,12 +14,12 @@ KEPT = 20  # models a benchmark
 
 
 def _folder(benchmark_digest: str) -> Path:
-    return runs.work_dir() / "evaluations" / benchmark_digest[:24]
+    return runs.work_dir() / "evaluations" / benchmark_digest
 
 
 def _models(benchmark_digest: str, besides: str) -> list[Path]:
     """Folders of other models, oldest first; one that was never finished has no summary and does not count."""
-    found = [f for f in _folder(benchmark_digest).glob(f"*/{results.RESULTS}") if f.parent.name != besides[:24]]
+    found = [f for f in _folder(benchmark_digest).glob(f"*/{results.RESULTS}") if f.parent.name != besides]
     return [f.parent for f in sorted(found, key=lambda f: f.stat().st_mtime_ns)]
 
 
@@ -38,7 +38,7 @@ def last(benchmark_digest: str, besides: str) -> Evaluation | None:
 def remember(evaluation: Evaluation) -> None:
     """Keep an evaluation, in place of an earlier one of the same model; the oldest beyond KEPT go."""
     own = evaluation.results
-    folder = _folder(own.benchmark_digest) / own.model_digest[:24]
+    folder = _folder(own.benchmark_digest) / own.model_digest
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
