@@ -13,6 +13,7 @@ from uvrlab.evaluation.score_tables import score_rows
 from uvrlab.report import Report
 from uvrlab.runs import Metric
 
+BESIDE = 10  # models and modes in the tables
 MIN_MODELS = 4  # below it a correlation has no interval
 SHOWN = 8  # queries gained and lost that a report names
 
@@ -32,11 +33,13 @@ def add(
     scores: Scores = {}
     for role, evaluation in models.items():
         scores |= score_rows(evaluation.results, role)
-    _abilities(page, scores, {role: row for role, row in scores.items() if role in models or role.endswith(f":{mode}")})
-    _datasets(page, scores, trained.results)
-    _modes(page, trained, mode, seed, bootstrap)
-    for found in earlier:
+    first = {role: row for role, row in scores.items() if role in models or role.endswith(f":{mode}")}
+    for found in reversed(earlier):
         scores |= score_rows(found, found.model_digest[:12])
+    shown = {name: scores[name] for name in (*list(scores)[:BESIDE], *first)}
+    _abilities(page, shown, first)
+    _datasets(page, shown, trained.results)
+    _modes(page, trained, mode, seed, bootstrap)
     _together(page, scores)
     if last is not None:
         _since(page, trained, last, mode, seed, bootstrap)

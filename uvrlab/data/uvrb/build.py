@@ -7,7 +7,7 @@ camera) have pairs of siblings as candidates that differ in that aspect alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -41,7 +41,6 @@ class Tally:
     reworded: int = 0
     several: int = 0
     contested: int = 0  # composed queries whose text alone would be misled
-    unasked: list[str] = field(default_factory=list)  # clips about which nothing could be asked
 
     def row(self) -> Row:
         """A line of the report, the published dataset's numbers beside ours."""
@@ -175,8 +174,7 @@ def _moments(known: Dataset, pool: Mapping[str, Scene], seed: int, tally: Tally)
         windows = moments.pool_windows(scene)
         found = ask(scene, windows) if windows else None
         if windows is None or found is None:
-            tally.unasked.append(name)
-            continue
+            raise ValueError(f"{known.name}: nothing can be asked about {name}; the plan must leave it out")
         ids = tuple(f"{name}@{start:.1f}-{end:.1f}" for start, end in windows)
         candidates += [Candidate(f"{MIRROR}{known.name}", i, name, *span) for i, span in zip(ids, windows, strict=True)]
         tally.words += count_words(found.text)
