@@ -135,7 +135,7 @@ def test_windows_cover_a_video_and_cut_no_event(index):
     windows = moments.pool_windows(scene)
     if windows is not None:
         assert [windows[0][0], windows[-1][1]] == [0.0, scene.duration_s]
-        assert len(windows) == 10 and all(a[1] == b[0] for a, b in pairwise(windows))
+        assert len(windows) == 11 and all(a[1] == b[0] for a, b in pairwise(windows))
         assert all(any(low <= e.start_s and e.end_s <= high for low, high in windows) for e in scene.events)
 
 
@@ -153,7 +153,7 @@ def test_the_right_windows_are_those_in_which_the_meant_object_does_it(built):
                 own = [e for e in scene.events if (e.object, e.motion) == (number, motion)]
                 right[number] = [p for p in query["pool"] if any(spans[p][0] <= e.start_s < spans[p][1] for e in own)]
             assert query["positives"] in right.values()
-            assert not any(low <= item["start_s"] < high for low, high in (spans[p] for p in query["positives"]))
+            assert not any(low <= item["start_s"] < high for low, high in (spans[p] for p in query["pool"]))
             moving = [e for e in scene.events if e.start_s < item["end_s"] and e.end_s > item["start_s"]]
             assert len(moving) == (0 if item["start_s"] == item["end_s"] else 1)
 

@@ -176,12 +176,16 @@ def _moments(known: Dataset, pool: Mapping[str, Scene], seed: int, tally: Tally)
         if windows is None or found is None:
             raise ValueError(f"{known.name}: nothing can be asked about {name}; the plan must leave it out")
         ids = tuple(f"{name}@{start:.1f}-{end:.1f}" for start, end in windows)
-        candidates += [Candidate(f"{MIRROR}{known.name}", i, name, *span) for i, span in zip(ids, windows, strict=True)]
+        own = f"{MIRROR}{known.name}"
+        candidates += [
+            Candidate(own, i, name, *span) for at, (i, span) in enumerate(zip(ids, windows, strict=True)) if at != found.window
+        ]
         tally.words += count_words(found.text)
         tally.several += len(found.positives) > 1
         tally.contested += found.contested
         media = {"clip_id": name, "start_s": found.start_s, "end_s": found.end_s}
-        queries.append(_query(known, name, [ids[i] for i in found.positives], text=found.text, pool=ids, **media))
+        pool_ids = (*ids[: found.window], *ids[found.window + 1 :])
+        queries.append(_query(known, name, [ids[i] for i in found.positives], text=found.text, pool=pool_ids, **media))
     return queries, candidates
 
 
