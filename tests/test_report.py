@@ -213,3 +213,16 @@ def test_report_imports_neither_torch_nor_pil_at_the_top() -> None:
     code = "import sys, uvrlab.report; print(sorted({'torch', 'PIL', 'faiss', 'pyarrow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# Radar.
+
+
+def test_a_radar_draws_a_profile_to_scale_and_needs_three_axes():
+    """Four axes in a circle of radius 120 round (230, 170), rim 40 %: 20 % on the first axis is 60 above the centre."""
+    page = Report("R").radar(["a", "b", "<c>", "d"], {"model": [0.2, 0.4, 0.0, 0.1]}, "share").html()
+    Checker(page)
+    assert "230.0,110.0 350.0,170.0 230.0,170.0 200.0,170.0" in page
+    assert "&lt;c&gt;" in page and "40 %" in page
+    with pytest.raises(ValueError, match="three axes"):
+        Report("R").radar(["a", "b"], {"model": [0.1, 0.2]}, "share")

@@ -92,6 +92,7 @@ class WorldConfig(Section):
     rl: Count = 0
     val: Count = 200
     test: Count = 500
+    uvrb: Count = 0  # queries a dataset of the procedural UVRB; 0: no such datasets
     duration_s: float = 4.0
     family_size: Positive = 2
 
@@ -511,6 +512,7 @@ class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
+    prompts: bool = True  # ask each of UVRB's datasets with its own prompt as the query's instruction
     # speed: the disc vector; think: the gen vector behind a thought; the others combine the two or sample, see evaluation/modes.py
     modes: tuple[Literal["speed", "think", "mixed", "oracle", "best_of_k", "pass_at_k", "auto"], ...] = ("speed",)
     thinking: ThinkingConfig = ThinkingConfig()

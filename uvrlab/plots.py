@@ -41,7 +41,7 @@ def bars(
     ends = [end for group in groups.values() for value in group.values() for end in _ends(value)]
     low, high, ticks = _axis([*ends, 0.0, *(level for level in levels.values() if level is not None)])
     common = common_n([value for group in groups.values() for value in group.values()])
-    html = [_legend(series if series != [""] else [], chance is not None), '<div class="bars">']
+    html = [legend(series if series != [""] else [], chance is not None), '<div class="bars">']
     for place, (label, group) in enumerate(groups.items()):
         if place and len(series) > 1:
             html.append('<div class="gap"></div>')
@@ -52,7 +52,7 @@ def bars(
             )
             html += [
                 f'<div class="label">{escape(label) if at == 0 else ""}</div>',
-                f'<div class="c{_colour(series.index(name))}">{mark}</div>',
+                f'<div class="c{series_colour(series.index(name))}">{mark}</div>',
                 f'<div class="value">{number(_value(value), unit)}{shown}</div>',
             ]
     scale = _x_labels([(_part(t, low, high), tick(t, unit)) for t in ticks])
@@ -80,7 +80,7 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_
     paths = []
     for place, points in enumerate(clean.values()):
         scaled = np.stack([_part(points[:, 0], x_low, x_high), 100 - _part(transform(points[:, 1]), y_low, y_high)], axis=1)
-        paths.append(f'<g class="c{_colour(place)}">{_curve(scaled)}</g>')
+        paths.append(f'<g class="c{series_colour(place)}">{_curve(scaled)}</g>')
     last = [f"{name}: {number(float(points[-1, 1]))} at the end" if len(points) else name for name, points in clean.items()]
     note = f'<p class="note">{lost} points are not finite{" or not positive" if log_y else ""} and left out</p>' if lost else ""
     labels = [(t, number(float(10**t) if log_y else float(t))) for t in y_ticks]
@@ -89,10 +89,7 @@ def curves(series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_
     grid = "".join(f'<line class="grid" x1="0" x2="100" y1="{y:.2f}" y2="{y:.2f}"/>' for y, _ in y_scale)
     caption = f'<p class="caption">{escape(y_label)}</p>'
     return (
-        caption
-        + _legend(last, False)
-        + _frame(grid + "".join(paths), x_scale, y_scale, x_label, f"{y_label} over {x_label}")
-        + note
+        caption + legend(last, False) + _frame(grid + "".join(paths), x_scale, y_scale, x_label, f"{y_label} over {x_label}") + note
     )
 
 
@@ -247,14 +244,16 @@ def _cell(value: float | None, unit: str, low: float, high: float, diverging: bo
     return f'<td class="{colour}" style="--v:{part:.3f}">{text}</td>'
 
 
-def _legend(names: Sequence[str], chance: bool) -> str:
-    parts = [f'<span><i class="c{_colour(at)}"></i>{escape(name)}</span>' for at, name in enumerate(names)]
+def legend(names: Sequence[str], chance: bool) -> str:
+    """The names of the series in their colours."""
+    parts = [f'<span><i class="c{series_colour(at)}"></i>{escape(name)}</span>' for at, name in enumerate(names)]
     if chance:
         parts.append('<span><i class="rule"></i>chance</span>')
     return f'<div class="legend">{"".join(parts)}</div>' if parts else ""
 
 
-def _colour(place: int) -> int:
+def series_colour(place: int) -> int:
+    """The number of the colour of a series by its place."""
     return place % N_COLOURS + 1
 
 

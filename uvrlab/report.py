@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from uvrlab import plots
+from uvrlab import plots, plots_radar
 from uvrlab import report_blocks as blocks
 from uvrlab.plots import Array, Value
 from uvrlab.report_blocks import Block, Encode, Step, Strip
@@ -121,6 +121,10 @@ class Report:
     ) -> Report:
         """A tinted table of numbers; None where there is none."""
         return self._add(blocks.caption_html(caption) + plots.heat(rows, columns, values, unit, diverging=diverging))
+
+    def radar(self, axes: Sequence[str], series: Mapping[str, Sequence[float]], unit: str, *, caption: str = "") -> Report:
+        """Profiles over three axes or more: {series: one value an axis}."""
+        return self._add(blocks.caption_html(caption) + plots_radar.radar(axes, series, unit))
 
     def waveform(
         self, samples: Array, sample_rate_hz: int, spans: Sequence[tuple[float, float, str]] = (), *, caption: str = ""

@@ -91,6 +91,10 @@ svg .whisker { stroke: var(--ink); stroke-width: 1.5; opacity: .8; }
 svg .chance { stroke: var(--soft); stroke-width: 2; stroke-dasharray: 3 2; }
 svg .dot { fill: var(--c); stroke: var(--card); stroke-width: 1.5; }
 
+svg.radar { width: 100%; max-width: 520px; height: auto; margin: 0 auto; }
+svg.radar text { font-size: 11px; fill: var(--faint); }
+svg.radar text.axis { font-size: 13px; fill: var(--ink); }
+
 .bars { display: grid; grid-template-columns: minmax(90px, max-content) minmax(120px, 1fr) max-content; gap: 0 14px;
   align-items: center; font-size: 13.5px; }
 .bars .label { max-width: 240px; overflow-wrap: anywhere; line-height: 1.3; }

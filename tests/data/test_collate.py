@@ -177,6 +177,14 @@ def test_the_time_axis_has_the_clips_real_sampling_rate() -> None:
         assert times.diff().tolist() == [step] * 3
 
 
+def test_the_time_axis_of_a_window_may_round_down_by_one() -> None:
+    """8 frames of 2.8 s: grids 0.7 s apart, so 17.5 positions. Of 5.6 s: 1.4 s, so 35, of which float32 makes 104.99 for three."""
+    for seconds, longest in ((2.8, 52), (5.6, 105), (60.0, 1125)):
+        batch = collator("qwen2.5-omni-7b")([DecodedItem("a", frames=FRAMES, fps=8 / seconds)])
+        times = batch.position_ids[0, 0, batch.input_ids[0] == tiny("qwen2.5-omni-7b")[0].config.video_token_id].unique()
+        assert longest - 1 <= times[-1] - times[0] <= longest
+
+
 def test_sound_and_picture_share_one_clock() -> None:
     """At 4 s of 8 frames, the third grid (2.0 s) and the sound token of 2.0 s have the same temporal position."""
     config = tiny("qwen2.5-omni-7b")[0].config

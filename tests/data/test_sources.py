@@ -200,7 +200,7 @@ def test_a_moment_s_positives_are_the_windows_it_covers_by_half():
     assert [q.positives for q in made.queries] == [("v@0-10", "v@10-20"), ("v@10-20",)]
 
 
-def uvrb(tmp_path: Path, name: str = "MSRVTT") -> Path:
+def uvrb(tmp_path: Path, name: str = "MSRVTT", pos=("c1", "c3")) -> Path:
     tables = tmp_path / name / "jsonl"
     tables.mkdir(parents=True)
     (tables / "queries.jsonl").write_text(
@@ -215,7 +215,8 @@ def uvrb(tmp_path: Path, name: str = "MSRVTT") -> Path:
             for c in [{"id": "c1", "video": "videos/a.mp4"}, {"id": "c2", "video": "./sub/b.mp4"}, {"id": "c3", "video": "no.mp4"}]
         )
     )
-    (tables / "instances.jsonl").write_text('{"qid": "q1", "pos": ["c1"]}\n{"qid": 2, "pos": ["c2"], "neg": ["c1"]}\n')
+    rows = [{"qid": "q1", "pos": ["c1"]}, {"qid": 2, "pos": ["c2"], "neg": ["c1"]}, {"qid": "q3", "pos": list(pos)}]
+    (tables / "instances.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     folder(tmp_path / name, "videos/a.mp4", "sub/b.mp4", "images/f.jpg")
     return tmp_path
 
@@ -225,9 +226,34 @@ def test_uvrb_triples_become_queries_corpus_and_pools(tmp_path):
     assert [(q.query_id, q.task, q.positives, q.pool) for q in made.queries] == [
         ("q1", "T2V", ("c1",), ()),
         ("2", "I2V", ("c2",), ("c2", "c1")),
+        ("q3", "T2V", ("c1", "c3"), ()),
     ]
+    assert {q.instruction for q in made.queries} == {"Find the clip that corresponds to the described scene in the given video."}
     assert [(c.candidate_id, c.clip_id) for c in made.corpus] == [("c1", "MSRVTT/videos/a.mp4"), ("c2", "MSRVTT/sub/b.mp4")]
-    assert {(r.item, r.reason) for r in made.rejects} == {("MSRVTT/no.mp4", "missing"), ("MSRVTT:q3", "annotation")}
+    assert {(r.item, r.reason) for r in made.rejects} == {("MSRVTT/no.mp4", "missing")}
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "message"),
+    [
+        ("queries", {"id": "q4", "text": "x"}, r"MSRVTT/jsonl/queries.jsonl, row 4: query 'q4' has no row in instances"),
+        ("queries", {"id": "q1", "text": "x"}, r"queries.jsonl, row 4: id 'q1' stands in row 1 already"),
+        ("queries", {"text": "x"}, r"queries.jsonl, row 4: found keys text, expected 'id'"),
+        ("instances", {"qid": "q1", "pos": ["c2"]}, r"instances.jsonl, row 4: qid 'q1' stands in row 1 already"),
+        ("corpus", {"id": "c1"}, r"corpus.jsonl, row 4: id 'c1' stands in row 1 already"),
+    ],
+)
+def test_faults_of_the_real_files_name_file_and_row(tmp_path, table, line, message):
+    with (uvrb(tmp_path) / "MSRVTT" / "jsonl" / f"{table}.jsonl").open("a") as file:
+        file.write("\n" + json.dumps(line))
+    with pytest.raises(SourceError, match=message):
+        read("uvrb", tmp_path)
+
+
+@pytest.mark.parametrize(("pos", "message"), [([], "row 3: query 'q3' has no positive"), (["c9"], "'c9', which is not in corpus")])
+def test_a_query_of_the_real_files_without_a_known_positive_is_an_error(tmp_path, pos, message):
+    with pytest.raises(SourceError, match=message):
+        read("uvrb", uvrb(tmp_path, pos=pos))
 
 
 def test_an_unknown_uvrb_dataset_is_an_error_with_the_nearest_name(tmp_path):

@@ -69,6 +69,7 @@ def test_the_report_shows_both_models_and_every_query(world, tmp_path):
     assert "Every query" in page and "Before and after" in page and "world-rich, think" in page
     assert "a bound: looks at the truth" in page and "What thoughts get right" in page and "Mode by dataset" in page
     assert report.cost["ms_a_query_think"] > report.cost["ms_a_query_speed"] > 0
+    assert "Failures" in page and "nearest wrong answer 2" in page and "asked by this" in page
     assert report.metrics["world-rich"].n == report.metrics["base_world-rich"].n == 8
     results.write(tmp_path, found)
     assert results.read(tmp_path).results == found.results

@@ -114,3 +114,46 @@ def test_load_names_the_table_of_a_fault(tmp_path: Path) -> None:
     write_benchmark(tmp_path, [{"dataset": "world-rich", "ability": "CG", "query_id": "q2", "positives": ["z"], "pool": []}])
     with pytest.raises(TaskError, match=r"queries, dataset 'world-rich', query row 1 \('q2'\): positive 'z'"):
         tasks.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [("world-MSRVTT", None)],
+            r"queries, dataset 'world-MSRVTT', query row 0 \('q0'\) has no prompt; expected 'Find the clip that",
+        ),
+        (
+            [("mine", "Find it."), ("mine", None)],
+            r"dataset 'mine', query row 1 \('q1'\) has no prompt; expected one as in other rows",
+        ),
+        ([("MSR-VTT", "Find it.")], r"queries, dataset 'MSR-VTT': .* did you mean 'MSRVTT'"),
+    ],
+)
+def test_a_missing_prompt_and_a_name_that_only_looks_right_are_errors(tmp_path: Path, rows: list[Any], message: str) -> None:
+    words = schema.item(text="a red star", modalities=["text"])
+    queries = [
+        {
+            "dataset": name,
+            "ability": "CG",
+            "query_id": f"q{at}",
+            "item": words,
+            "positives": ["a"],
+            "pool": [],
+            "instruction": prompt,
+        }
+        for at, (name, prompt) in enumerate(rows)
+    ]
+    schema.write_table("queries", queries, tmp_path / "queries")
+    corpus = [{"dataset": name, "candidate_id": "a", "item": words} for name in dict.fromkeys(name for name, _ in rows)]
+    schema.write_table("corpus", corpus, tmp_path / "corpus")
+    with pytest.raises(TaskError, match=message):
+        tasks.load(tmp_path)
+
+
+def test_a_query_is_asked_with_its_datasets_prompt(tmp_path: Path) -> None:
+    query = Query("q", ("a",), item=schema.item(text="a red star", modalities=["text"]), instruction="Find it.")
+    task = Task("mine", "CG", (query,), {"a": None})
+    item, bare = (tasks.asked(task, prompts).queries[0].item or {} for prompts in (True, False))
+    assert (item["instruction"], item["text"], item["name"]) == ("Find it.", "a red star", "q")
+    assert bare["instruction"] is None

@@ -87,7 +87,7 @@ def _query_row(query: QueryRow, positives: Sequence[str], pool: Sequence[str]) -
         modalities=modalities,
     )
     columns = {name: getattr(query, name) for name in ("dataset", "ability", "style", "task", "query_id")}
-    return {**columns, "item": asked, "positives": list(positives), "pool": list(pool)}
+    return {**columns, "item": asked, "positives": list(positives), "pool": list(pool), "instruction": query.instruction}
 
 
 def visual_queries(prefix: str, clips: Sequence[Row], seed: int) -> list[QueryRow]:

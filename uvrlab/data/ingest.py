@@ -21,7 +21,8 @@ from uvrlab.data.places import rooted, write_places
 from uvrlab.data.shards import ShardWriter
 from uvrlab.data.sources import read_source
 from uvrlab.data.sources.common import Material, SourceRow, root_of
-from uvrlab.data.sources.world import world_clips
+from uvrlab.data.sources.world import blocks, uvrb_blocks, world_clips
+from uvrlab.data.uvrb.build import Tally, add_uvrb
 from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.progress import Progress
 from uvrlab.report_blocks import Strip
@@ -38,6 +39,7 @@ class Ingested:
     judged: list[Row] = field(default_factory=list)  # clips of benchmark sources; they never stand in `clips`
     rejects: list[Reject] = field(default_factory=list)
     benchmark: Benchmark = field(default_factory=Benchmark)
+    uvrb: list[Tally] = field(default_factory=list)  # of the procedural UVRB, a dataset each
     roots: dict[str, str] = field(default_factory=dict)  # where the folders of the sources are
     decoded: int = 0
     reused: int = 0
@@ -75,19 +77,22 @@ def _read(name: str, source: SourceConfig, root: str) -> Material:
 
 
 def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: IngestConfig) -> None:
-    total = sum(getattr(own.world, split) for split in schema.SPLITS)
-    progress = Progress("ingest", total, "clips")
+    splits, judged = list(blocks(own.world)), list(uvrb_blocks(own.world))
+    progress = Progress("ingest", sum(len(block.items) for block in (*splits, *judged)), "clips")
 
     def done(rendered: int, reused: int) -> None:
         made.decoded, made.reused = made.decoded + rendered, made.reused + reused
         progress.step(rendered + reused)
 
-    for found in world_clips(pool, own.world, shards, done):
-        if isinstance(found, Reject):
-            made.rejects.append(found)
-        else:
-            made.clips.append(found)
+    for wanted, clips in ((splits, made.clips), (judged, made.judged)):
+        for found in world_clips(pool, own.world, wanted, shards, done):
+            if isinstance(found, Reject):
+                made.rejects.append(found)
+            else:
+                clips.append(found)
     benchmark.add_world(made.benchmark, [c for c in made.clips if c["split"] == "test"], own.seed)
+    if judged:
+        made.uvrb = add_uvrb(made.benchmark, made.judged, own.seed)
 
 
 def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: ShardWriter, own: IngestConfig, out: Path) -> None:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from uvrlab.data.ingest import Ingested
 
 EXAMPLES, FRAMES = 8, 6
+UVRB = (
+    "Sixteen rendered datasets that mirror those of UVRB. `reworded`: texts whose first wording was true of a second candidate; "
+    "`of several`: queries that stay true of several, all of which count as right; `text misleads`: composed queries in which "
+    "another object does the same in a wrong window."
+)
 
 
 def page(
@@ -35,6 +40,8 @@ def page(
     if made.clips:
         report.histogram([c["duration_s"] for c in made.clips], "s", caption="Length of a clip")
     report.section("Benchmark", "Every dataset with its queries and candidates.").table(_datasets(made))
+    if made.uvrb:
+        report.section("Procedural UVRB", UVRB).table([tally.row() for tally in made.uvrb])
     if made.rejects:
         report.section("Rejects", ", ".join(f"{n} x {why}" for why, n in Counter(r.reason for r in made.rejects).most_common()))
         report.table([r.row() for r in made.rejects], limit=40)

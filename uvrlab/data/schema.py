@@ -158,6 +158,7 @@ TABLES: dict[str, pa.Schema] = {
             ("item", ITEM),
             ("positives", _STRS),  # candidate ids
             ("pool", _STRS),  # empty: the whole corpus of the dataset
+            ("instruction", _STR),  # the dataset's prompt, null where it has none
         ]
     ),
     "corpus": pa.schema([("dataset", _STR), ("candidate_id", _STR), ("item", ITEM)]),

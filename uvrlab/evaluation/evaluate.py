@@ -92,7 +92,7 @@ class Benchmark:
 
     def item(self, row: Mapping[str, Any], name: str) -> Item:
         """An item row of the benchmark's tables as an item to encode."""
-        return self.index.item(row, name, base=self.base)
+        return self.index.item(row, name, base=self.base, instruction=row.get("instruction"))
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ def score(
 ) -> Outcome:
     """Every task of the benchmark under one embedder, in the `wanted` modes (default: every configured one)."""
     wanted = own.modes if wanted is None else wanted
-    vectors = _vectors(embedder, bench, own, workers, seed, wanted)
-    scored = list(modes.Scorer(vectors, METRICS, own).all(wanted, bench.tasks))
+    every = [tasks.asked(task, own.prompts) for task in bench.tasks]
+    vectors = _vectors(embedder, bench, every, own, workers, seed, wanted)
+    scored = list(modes.Scorer(vectors, METRICS, own).all(wanted, every))
     rows: list[dict[str, Any]] = []
     chances: dict[tuple[str, str], float] = {}
     digests = {"model_digest": embedder.digest, "benchmark_digest": bench.digest}
@@ -137,11 +138,17 @@ def score(
 
 
 def _vectors(
-    embedder: Any, bench: Benchmark, own: EvaluateConfig, workers: int, seed: int, wanted: Sequence[str]
+    embedder: Any,
+    bench: Benchmark,
+    every: Sequence[tasks.Task],
+    own: EvaluateConfig,
+    workers: int,
+    seed: int,
+    wanted: Sequence[str],
 ) -> dict[Mode, Vectors]:
     """Everything that the wanted modes need, read once."""
     made: dict[Mode, Vectors] = {}
-    queries = [query.item for task in bench.tasks for query in task.queries]
+    queries = [query.item for task in every for query in task.queries]
     for mode, with_candidates in modes.needed(wanted):
         made[mode] = Vectors(embedder, bench, own.batch_size, workers, mode, Thinking(**own.thinking.model_dump(), seed=seed))
         made[mode].fill([*queries, *(bench.candidates() if with_candidates else ())])

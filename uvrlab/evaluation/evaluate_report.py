@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from uvrlab.config import EvaluateConfig, StageConfig
+from uvrlab.evaluation import failures, known, profile_report
 from uvrlab.evaluation.compare import Comparison, compare
+from uvrlab.evaluation.failures import frames
 from uvrlab.evaluation.modes import SINGLES
 from uvrlab.evaluation.results import MAIN, Evaluation, Score
 from uvrlab.evaluation.tasks import Task, query_text
@@ -35,6 +35,14 @@ def make(
     _before_after(page, trained, base, effects)
     if incumbent is not None:
         _against(page, compare(trained, incumbent, seed=config.run.seed, bootstrap=own.bootstrap))
+    models = {"trained": trained, "before": base} | ({"incumbent": incumbent} if incumbent is not None else {})
+    digests = trained.results.benchmark_digest, trained.results.model_digest
+    same = {role: found for role, found in models.items() if found.results.benchmark_digest == digests[0]}
+    profile_report.add(
+        page, same, known.earlier(*digests), known.last(*digests), seed=config.run.seed, bootstrap=config.own.bootstrap
+    )
+    known.remember(trained)
+    failures.add(page, bench, trained)
     shown = _main_text_task(bench.tasks, trained)
     if shown is not None:
         _gallery(page, bench, shown, trained)
@@ -115,7 +123,7 @@ def _gallery(page: Report, bench: Any, task: Task, trained: Evaluation) -> None:
     for query in misses[:SHOWN]:
         row = rows[query.query_id]
         strips.append(_strip(bench, task, query, row, "miss"))
-        strips.append(Strip(_frames(bench, task.corpus[row["top_ids"][0]]), "ranked first instead", detail=row["top_ids"][0]))
+        strips.append(Strip(frames(bench, task.corpus[row["top_ids"][0]]), "ranked first instead", detail=row["top_ids"][0]))
     page.frames(strips, caption="Worst misses")
     page.table([_found(query, rows[query.query_id]) for query in task.queries], caption="Every query", limit=LISTED)
     if walked := (hits or misses):
@@ -136,18 +144,7 @@ def _found(query: Any, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _strip(bench: Any, task: Task, query: Any, row: Mapping[str, Any], verdict: str) -> Strip:
     detail = f"rank {row['first_relevant_rank']} of {row['n_candidates']}: {query.positives[0]}"
-    return Strip(_frames(bench, task.corpus[query.positives[0]]), query_text(query.item), verdict=verdict, detail=detail)
-
-
-def _frames(bench: Any, row: Mapping[str, Any]) -> np.ndarray:
-    """(T, H, W, 3) uint8 of a candidate, read as the model reads it."""
-    from uvrlab.data.decoding import Sampling, decode_items
-
-    item = bench.item(row, "report")
-    (decoded,) = decode_items([item], Sampling())
-    if isinstance(decoded, list) and decoded[0].frames is not None:
-        return decoded[0].frames
-    return np.zeros((1, 64, 64, 3), np.uint8)
+    return Strip(frames(bench, task.corpus[query.positives[0]]), query_text(query.item), verdict=verdict, detail=detail)
 
 
 def _walk(page: Report, bench: Any, task: Task, query: Any, row: Mapping[str, Any]) -> None:
@@ -158,7 +155,7 @@ def _walk(page: Report, bench: Any, task: Task, query: Any, row: Mapping[str, An
     page.walk(
         [
             Step("The query", query_text(query.item)),
-            Step("Its clip", strip=Strip(_frames(bench, task.corpus[query.positives[0]]), query.positives[0])),
+            Step("Its clip", strip=Strip(frames(bench, task.corpus[query.positives[0]]), query.positives[0])),
             Step(
                 "The ranking",
                 f"{row['n_candidates']} candidates by cosine; the clip came {row['first_relevant_rank']}.",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import EvaluateConfig
-from uvrlab.evaluation import tasks
+from uvrlab.evaluation import tasks, uvrb
 from uvrlab.evaluation.results import ORACLE
 from uvrlab.evaluation.tasks import QueryScore, Task
 from uvrlab.models.modes import Mode, Reading
@@ -75,14 +75,14 @@ class Scorer:
 
     def plain(self, task: Task, query: Mode, corpus: Mode, name: str = "") -> Scored:
         """Queries in one mode against candidates in another."""
-        scores = tasks.score(task, self._queries(task, query), self._corpus(task, corpus), self.metrics)
+        scores = tasks.score(task, self._queries(task, query), self._corpus(task, corpus), self._metrics(task))
         return self._scored(name or query, task, scores, self._readings(task, query))
 
     def pass_at_k(self, task: Task) -> list[Scored]:
         """pass@1 to pass@k from the same k samples of each query."""
         samples = self.vectors["best_of_k"].samples([q.item for q in task.queries])  # (Q, k, D)
         corpus, k = self._corpus(task, "think"), samples.shape[1]
-        tried = [tasks.score(task, samples[:, j], corpus, self.metrics) for j in range(k)]
+        tried = [tasks.score(task, samples[:, j], corpus, self._metrics(task)) for j in range(k)]
         readings = self._readings(task, "best_of_k")
         found = []
         for n in range(1, k + 1):
@@ -109,6 +109,10 @@ class Scorer:
             thinks=thinks,
             fallbacks=sum(r.fallbacks for r, t in zip(self._readings(task, "think"), thinks, strict=True) if t),
         )
+
+    def _metrics(self, task: Task) -> list[str]:
+        """Those of every dataset, and the one that this dataset is judged by."""
+        return list(dict.fromkeys((*self.metrics, uvrb.main_metric(task.dataset))))
 
     def _queries(self, task: Task, mode: Mode) -> Array:
         found: Array = self.vectors[mode].get([q.item for q in task.queries])

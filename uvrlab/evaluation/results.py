@@ -152,7 +152,7 @@ def summarise(
     """
     table, abilities = tabulate(rows)
     levels = {key: level for key in table if key[0] not in bounds and (level := chances.get((key[2], key[1]))) is not None}
-    own = {d: (main or {}).get(d) or (uvrb.DATASETS[d].metric if d in uvrb.DATASETS else "R@1") for d in abilities}
+    own = {d: (main or {}).get(d) or uvrb.main_metric(d) for d in abilities}
     scores = [_score(key, values, abilities[key[2]], levels.get(key), seed, bootstrap) for key, values in table.items()]
     return Evaluation(
         Results(

@@ -140,10 +140,14 @@ def read_run(folder: Path, name: str = "") -> tuple[Scores, str]:
     The model is called `name`, else the start of its digest; with several modes each is a row, `NAME:MODE`.
     """
     found = results.read(folder).results
-    name = name or found.model_digest[:12]
+    return score_rows(found, name or found.model_digest[:12]), found.benchmark_digest
+
+
+def score_rows(found: results.Results, name: str) -> Scores:
+    """Datasets and averages, each by its own metric: one row called `name`, or one `NAME:MODE` for each of several modes."""
     modes = sorted({score.mode for score in found.scores})
     scores: Scores = {name if len(modes) == 1 else f"{name}:{mode}": {} for mode in modes}
     for mode, row in zip(modes, scores.values(), strict=True):
         row |= {s.dataset: s.value for s in found.scores if s.mode == mode and s.metric == found.main[s.dataset]}
         row |= {s.dataset: s.value for s in found.averages if s.mode == mode and s.metric == results.MAIN}
-    return scores, found.benchmark_digest
+    return scores

@@ -11,14 +11,14 @@ import difflib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from uvrlab.data import schema
-from uvrlab.evaluation import metrics
+from uvrlab.evaluation import metrics, uvrb
 from uvrlab.evaluation.index import Array, check_unique, check_vectors, order, search_scores
 
 
@@ -34,6 +34,7 @@ class Query:
     positives: tuple[str, ...]
     pool: tuple[str, ...] = ()
     item: Mapping[str, Any] | None = None
+    instruction: str | None = None  # the dataset's prompt
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,31 @@ def _task(name: str, rows: list[dict[str, Any]], corpus: list[tuple[str, Any]], 
     check_unique([candidate for candidate, _ in corpus], f"{source / 'corpus'}, dataset {name!r}")
     if len(abilities := sorted({str(row["ability"]) for row in rows})) > 1:
         raise TaskError(f"{source / 'queries'}, dataset {name!r}: found abilities {abilities}, expected one a dataset")
-    queries = tuple(Query(row["query_id"], tuple(row["positives"] or ()), tuple(row["pool"] or ()), row["item"]) for row in rows)
-    return check(Task(name, abilities[0], queries, dict(corpus)), str(source / "queries"))
+    queries = tuple(
+        Query(row["query_id"], tuple(row["positives"] or ()), tuple(row["pool"] or ()), row["item"], row["instruction"])
+        for row in rows
+    )
+    _check_prompts(name, queries, f"{source / 'queries'}, dataset {name!r}")
+    named = {candidate: item and {**item, "name": f"{name}/{candidate}"} for candidate, item in corpus}
+    return check(Task(name, abilities[0], queries, named), str(source / "queries"))
+
+
+def _check_prompts(name: str, queries: Sequence[Query], where: str) -> None:
+    """Raises TaskError where a dataset of UVRB (or a mirror of one) has no prompt, or a name that only looks right."""
+    try:
+        known = uvrb.find(name)
+    except ValueError as error:
+        raise TaskError(f"{where}: {error}") from error
+    lost = [row for row, query in enumerate(queries) if not query.instruction]
+    if lost and (known or len(lost) < len(queries)):
+        at = f"{where}, query row {lost[0]} ({queries[lost[0]].query_id!r})"
+        raise TaskError(f"{at} has no prompt; expected {repr(known.prompt) if known else 'one as in other rows'}; ingest again")
+
+
+def asked(task: Task, prompts: bool = True) -> Task:
+    """The task with each query's instruction, and its name for messages, in its item; without `prompts` nothing is asked."""
+    given = ({**(q.item or {}), "instruction": q.instruction if prompts else None, "name": q.query_id} for q in task.queries)
+    return replace(task, queries=tuple(replace(q, item=item) for q, item in zip(task.queries, given, strict=True)))
 
 
 def score(task: Task, query_vectors: Array, corpus_vectors: Array, names: Sequence[str], top: int = 10) -> list[QueryScore]:

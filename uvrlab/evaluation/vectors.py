@@ -48,7 +48,8 @@ class Vectors:
         clip = self.bench.index.get(row["clip_id"]) if row["clip_id"] else None
         media = [clip.media_sha256, clip.start_s, clip.end_s, clip.audible] if clip else None
         media = [media, self._picture(row["image_uri"])] if row["image_uri"] else media
-        return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"])])[:32]
+        asked = [row["instruction"]] if row.get("instruction") else []
+        return runs.digest_json([row["text"], media, row["start_s"], row["end_s"], list(row["modalities"]), *asked])[:32]
 
     def _picture(self, uri: str) -> str:
         if uri not in self._pictures:
@@ -65,8 +66,9 @@ class Vectors:
         found = self.embedder.encode_or_reject(items, mode=self.mode, **options)
         if found.rejects:
             first = found.rejects[0]
+            name = missing[first.item].get("name", first.item)
             raise TaskError(
-                f"{len(found.rejects)} of {len(items)} items of the benchmark cannot be encoded, first {first.item}: "
+                f"{len(found.rejects)} of {len(items)} items of the benchmark cannot be encoded, first {name}: "
                 f"{first.reason}, {first.detail}; a benchmark without them is another one: ingest again without these clips"
             )
         self.known |= dict(zip(missing, found.vectors, strict=True))

@@ -80,7 +80,7 @@ def slices(pairs: Pairs, abilities: Mapping[str, str], policy: GatePolicy) -> li
     """Every slice that the policy asks for. Raises ValueError for an own tag that no query carries."""
     averages, found = uvrb.weights(abilities), []
     if "ability" in policy.slices:
-        found += [_weighted(a, "ability", pairs, averages[a]) for a in sorted(set(abilities.values()))]
+        found += [_weighted(a, "ability", pairs, averages[a]) for a in sorted(set(abilities.values()) & averages.keys())]
     if "dataset" in policy.slices:
         found += [_weighted(d, "dataset", pairs, {d: 1.0}) for d in sorted(pairs)]
     for tag, patterns in policy.tags.items():

@@ -77,6 +77,7 @@ class QueryRow:
     end_s: float | None = None
     style: str = "given"
     pool: tuple[str, ...] = ()
+    instruction: str | None = None  # the dataset's prompt
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uvrlab.config import SourceConfig
 from uvrlab.data.sources import common
 from uvrlab.data.sources.common import Candidate, Material, MediaIndex, QueryRow, SourceError, SourceRow
+from uvrlab.data.uvrb.datasets import DATASETS
 from uvrlab.data.workers import Reject
 
 DATASET = "MSRVTT"
@@ -26,7 +27,7 @@ def read(source: SourceConfig) -> Material:
             continue
         captions.setdefault(video, []).append(text)
         key = str(row.get("key") or f"{video}#{number}")
-        made.queries.append(QueryRow(DATASET, "CG", "T2V", key, (video,), text=text))
+        made.queries.append(QueryRow(DATASET, "CG", "T2V", key, (video,), text=text, instruction=DATASETS[DATASET].prompt))
     for video, texts in captions.items():
         if (found := index.find(video)) is None:
             made.rejects.append(common.missing(video, [video]))

@@ -7,23 +7,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from uvrlab.config import SourceConfig
 from uvrlab.data.sources import common
 from uvrlab.data.sources.common import Candidate, Material, MediaIndex, QueryRow, SourceError, SourceRow
-from uvrlab.data.workers import Reject
-
-ABILITIES = {
-    **dict.fromkeys(("MSRVTT", "DiDeMo", "CRB-G"), "CG"),
-    **dict.fromkeys(("CRB-S", "VDC-O"), "S"),
-    **dict.fromkeys(("CRB-T", "CMRB"), "T"),
-    **dict.fromkeys(("DREAM-E", "LoVR-TH", "PEV-K"), "PR"),
-    **dict.fromkeys(("LoVR-V", "VDC-D"), "LC"),
-    **dict.fromkeys(("MS-TI", "MS-TV"), "CMP"),
-    **dict.fromkeys(("MSRVTT-I2V", "LoVR-C2V"), "VIS"),
-}
+from uvrlab.data.uvrb.datasets import DATASETS
 
 
 def read(source: SourceConfig) -> Material:
@@ -34,9 +25,9 @@ def read(source: SourceConfig) -> Material:
     if not names:
         raise SourceError(f"found no <DATASET>/jsonl/queries.jsonl under {source.path}, expected UVRB's layout")
     for name in names:
-        if name not in ABILITIES:
-            near = difflib.get_close_matches(name, ABILITIES, 1, 0.0)[0]
-            raise SourceError(f"found dataset {name!r}, expected one of {', '.join(ABILITIES)}; did you mean {near!r}?")
+        if name not in DATASETS:
+            near = difflib.get_close_matches(name, DATASETS, 1, 0.0)[0]
+            raise SourceError(f"found dataset {name!r}, expected one of {', '.join(DATASETS)}; did you mean {near!r}?")
         inside = {f.removeprefix(f"{name}/"): uri for f, uri in files.items() if f.startswith(f"{name}/")}
         _Dataset(name, inside, made).read()
     return made
@@ -51,25 +42,40 @@ class _Dataset:
         self._listed: set[str] = set()
 
     def read(self) -> None:
-        made, name = self._made, self._name
-        for row in self._rows("corpus"):
+        made, name, listed = self._made, self._name, set[str]()
+        for _, row in self._rows("corpus", "id"):
+            listed.add(str(row["id"]))
             if clip_id := self._clip(row.get("video") or row["id"]):
                 made.corpus.append(Candidate(name, str(row["id"]), clip_id))
-        instances = {str(row["qid"]): row for row in self._rows("instances")}
-        for row in self._rows("queries"):
+        instances = {str(row["qid"]): (where, row) for where, row in self._rows("instances", "qid")}
+        for where, row in self._rows("queries", "id"):
             query_id = str(row["id"])
-            if (instance := instances.get(query_id)) is None:
-                made.rejects.append(
-                    Reject(f"{name}:{query_id}", "annotation", "found no instance of the query, expected its positives")
-                )
-            else:
-                self._query(query_id, row, instance)
+            if query_id not in instances:
+                raise SourceError(f"{where}: query {query_id!r} has no row in instances.jsonl, expected its positives")
+            found, instance = instances[query_id]
+            self._check(found, query_id, instance, listed)
+            self._query(query_id, row, instance)
 
-    def _rows(self, table: str) -> list[dict[str, Any]]:
+    def _check(self, where: str, query_id: str, instance: Mapping[str, Any], listed: set[str]) -> None:
+        positives = common.strings(instance.get("pos"))
+        if not positives:
+            raise SourceError(f"{where}: query {query_id!r} has no positive, expected at least one in `pos`")
+        if lost := [p for p in (*positives, *common.strings(instance.get("neg"))) if p not in listed]:
+            raise SourceError(f"{where}: query {query_id!r} names {lost[0]!r}, which is not in corpus.jsonl")
+
+    def _rows(self, table: str, key: str) -> list[tuple[str, dict[str, Any]]]:
+        """(file and row, row) of a table whose `key` must be there and unique."""
         path = self._files.get(f"jsonl/{table}.jsonl")
         if path is None:
             raise SourceError(f"found no {self._name}/jsonl/{table}.jsonl, expected the three tables of UVRB")
-        return common.read_rows(path)
+        seen: dict[str, int] = {}
+        rows = [(f"{self._name}/jsonl/{table}.jsonl, row {at}", row) for at, row in enumerate(common.read_rows(path), 1)]
+        for at, (where, row) in enumerate(rows, 1):
+            if key not in row:
+                raise SourceError(f"{where}: found keys {', '.join(row)}, expected {key!r} among them")
+            if (first := seen.setdefault(str(row[key]), at)) != at:
+                raise SourceError(f"{where}: {key} {row[key]!r} stands in row {first} already; ids must be unique")
+        return rows
 
     def _query(self, query_id: str, row: Mapping[str, Any], instance: Mapping[str, Any]) -> None:
         text, image, video = common.words(row.get("text")), row.get("image"), row.get("video")
@@ -81,7 +87,9 @@ class _Dataset:
         positives = common.strings(instance.get("pos"))
         pool = tuple(dict.fromkeys((*positives, *common.strings(instance.get("neg"))))) if instance.get("neg") else ()
         task = f"{'T' if text else ''}{'I' if image else ''}{'V' if video else ''}2V"
-        query = QueryRow(self._name, ABILITIES[self._name], task, query_id, positives, text, image_uri, clip_id, pool=pool)
+        known = DATASETS[self._name]
+        query = QueryRow(self._name, known.ability, task, query_id, positives, text, image_uri, clip_id, pool=pool)
+        query = replace(query, instruction=known.prompt)
         self._made.queries.append(query)
 
     def _image(self, image: str) -> str | None:

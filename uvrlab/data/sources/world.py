@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from uvrlab.data.media import media_bytes
 from uvrlab.data.probe import PROBE_VERSION, probe, probe_from
 from uvrlab.data.schema import SPLITS
 from uvrlab.data.shards import ShardWriter
+from uvrlab.data.uvrb.plan import uvrb_plan
 from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.runs import code_digest, digest_json, write_json
 
@@ -29,12 +30,30 @@ BLOCK = 64
 Row = dict[str, Any]
 
 
-def blocks(world: WorldConfig) -> Iterator[tuple[str, int, int]]:
-    """(split, first index, number of scenes) of every block, in table order."""
+@dataclass(frozen=True)
+class Block:
+    """A run of scenes: what a worker makes each from. `name` is its run without its length."""
+
+    name: str
+    items: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def cut(cls, group: str, items: Sequence[dict[str, Any]]) -> Iterator[Block]:
+        for start in range(0, len(items), BLOCK):
+            yield cls(f"{group}-{start:06d}", tuple(items[start : start + BLOCK]))
+
+
+def blocks(world: WorldConfig) -> Iterator[Block]:
+    """Every block of the splits, in table order."""
+    fixed = {"seed": world.seed, "duration_s": world.duration_s, "family_size": world.family_size}
     for split in SPLITS:
-        total = getattr(world, split)
-        for start in range(0, total, BLOCK):
-            yield split, start, min(BLOCK, total - start)
+        yield from Block.cut(split, [{"split": split, "index": i, **fixed} for i in range(getattr(world, split))])
+
+
+def uvrb_blocks(world: WorldConfig) -> Iterator[Block]:
+    """Every block of the procedural UVRB's clips, kind after kind."""
+    for kind, indices in uvrb_plan(world.uvrb, world.seed).items():
+        yield from Block.cut(f"uvrb-{kind}", [{"kind": kind, "index": i, "seed": world.seed} for i in indices])
 
 
 def world_key(world: WorldConfig) -> str:
@@ -47,24 +66,27 @@ def world_key(world: WorldConfig) -> str:
 def render(item: dict[str, Any]) -> dict[str, Any]:
     """In a worker: one clip's media, measurement and row."""
     from uvrlab.data.world import render_clip, sample_scene, to_clip_row
+    from uvrlab.data.world.uvrb_scenes import uvrb_scene
 
-    scene = sample_scene(item["split"], item["index"], item["seed"], duration_s=item["duration_s"], family_size=item["family_size"])
+    scene = uvrb_scene(**item) if "kind" in item else sample_scene(**item)
+    if scene is None:
+        raise ValueError(f"no scene of kind {item['kind']!r} at index {item['index']}; the plan must leave it out")
     data = render_clip(scene)
     return {"data": data, "probe": asdict(probe(io.BytesIO(data))), "row": to_clip_row(scene)}
 
 
 def world_clips(
-    pool: MediaPool, world: WorldConfig, shards: ShardWriter, done: Callable[[int, int], None]
+    pool: MediaPool, world: WorldConfig, wanted: Iterable[Block], shards: ShardWriter, done: Callable[[int, int], None]
 ) -> Iterator[Row | Reject]:
-    """Every clip row of the world in order, its media added to `shards`. `done(rendered, reused)` reports finished clips."""
+    """Every clip row of the `wanted` blocks in order, media added to `shards`. `done(rendered, reused)` reports finished clips."""
     folder = cache_dir() / "world" / world_key(world)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, start, n in blocks(world):
-        entries = _known(folder, split, start, n)
+    for block in wanted:
+        entries = _known(folder, block)
         rejects: list[Reject] = []
-        reused = len(entries)
+        reused, n = len(entries), len(block.items)
         if reused < n:
-            entries, rejects = _render_block(pool, world, folder, (split, start, n), entries)
+            entries, rejects = _render_block(pool, folder, block, entries)
         yield from rejects
         for entry in entries:
             data, row = media_bytes(entry["uri"], folder), entry["row"]
@@ -74,23 +96,18 @@ def world_clips(
         done(n - reused, reused)
 
 
-def _known(folder: Path, split: str, start: int, n: int) -> list[Row]:
-    """What the cache holds of a block: the longest block of this start, at most `n` entries of it."""
-    files = sorted(folder.glob(f"{split}-{start:06d}-*.json"))
-    return json.loads(files[-1].read_text())[:n] if files else []
+def _known(folder: Path, block: Block) -> list[Row]:
+    """What the cache holds of a block: the longest block of this start, as many entries of it as are wanted."""
+    files = sorted(folder.glob(f"{block.name}-*.json"))
+    return json.loads(files[-1].read_text())[: len(block.items)] if files else []
 
 
-def _render_block(
-    pool: MediaPool, world: WorldConfig, folder: Path, block: tuple[str, int, int], known: list[Row]
-) -> tuple[list[Row], list[Reject]]:
+def _render_block(pool: MediaPool, folder: Path, block: Block, known: list[Row]) -> tuple[list[Row], list[Reject]]:
     """The entries of a block, rendering what is not `known`; a block with faults is not kept, so it is tried again."""
-    split, start, n = block
-    name = f"{split}-{start:06d}-{n:03d}"
-    fixed = {"split": split, "seed": world.seed, "duration_s": world.duration_s, "family_size": world.family_size}
-    items = ({**fixed, "index": i} for i in range(start + len(known), start + n))
+    name = f"{block.name}-{len(block.items):03d}"
     entries, rejects = list(known), []
     with ShardWriter(folder / name) as shard:
-        for made in pool.map(render, items, name=lambda i: f"world-{i['split']}-{i['index']:06d}"):
+        for made in pool.map(render, block.items[len(known) :], name=lambda i: f"{block.name.rpartition('-')[0]}-{i['index']:06d}"):
             if isinstance(made, Reject):
                 rejects.append(made)
                 continue

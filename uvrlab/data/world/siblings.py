@@ -38,12 +38,13 @@ def sibling(base: Scene, taken: set[tuple[object, ...]], rng: Generator) -> tupl
         made: Scene | None = base
         for name in picked:
             made = CHANGES[name](made, rng) if made is not None else None
-        if made is not None and signature(made) not in taken and _legal(made):
+        if made is not None and signature(made) not in taken and legal(made):
             return made, tuple(sorted(picked))
     raise RuntimeError(f"no sibling found in {_TRIES} tries for {base.to_json()}; choose a smaller family_size")
 
 
-def _legal(scene: Scene) -> bool:
+def legal(scene: Scene) -> bool:
+    """Whether the scene can happen: names differ, motions fit, and its split may show every combination."""
     if len({o.name for o in scene.objects}) < len(scene.objects) or not possible(scene.objects, scene.events):
         return False
     return all(tables.combo_allowed(scene.split, *combo) for combo in attribute_combos(scene))
