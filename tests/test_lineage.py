@@ -112,8 +112,21 @@ def test_every_bit_of_the_log_counts(lab, home):
         with pytest.raises(RunError, match="hash chain breaks"):
             promotions.events(home)
         log.write_bytes(whole)
+    _flip(log, len(whole) - 1)
+    assert _broken(version) == "promotion log"
     log.write_bytes(b"")
-    assert _broken(version) in ("model card", "production pointer")
+    assert _broken(version) == "promotion log"
+
+
+def test_a_log_that_lost_its_last_lines_is_not_taken_for_a_torn_one(lab, home):
+    """A kill tears a line before the pointer is written, never after: the next command must not settle on the shorter log."""
+    first, equal = lab("first"), lab("equal")
+    whole = (home / promotions.LOG).read_bytes()
+    for shorter in (whole[: whole.rstrip().rfind(b"\n") + 1], whole[:-1]):
+        (home / promotions.LOG).write_bytes(shorter)
+        assert _broken(home / "versions" / first) == "promotion log"
+        assert main(["promote", equal, "--registry", str(home), "--override", "x"]) == 1
+        assert (home / promotions.LOG).read_bytes() == shorter
 
 
 def test_data_that_is_gone_is_said_and_not_counted_as_proven(tmp_path, lab, home):

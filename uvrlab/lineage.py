@@ -202,6 +202,14 @@ def _check_promotion(version: Path, entry: dict[str, Any]) -> Iterator[str]:
         log = promotions.events(home)
     except RunError as error:
         raise BrokenLink("promotion log", str(error)) from error
+    if (lost := promotions.lost_line(home, log) or 0) > len(log):
+        raise BrokenLink(
+            "promotion log", f"{home / promotions.LOG} has {len(log)} lines, {promotions.POINTER} knows {lost}; restore it"
+        )
+    if promotions.torn(home / promotions.LOG):
+        raise BrokenLink(
+            "promotion log", f"{home / promotions.LOG} ends in half a line: altered, or torn by a kill: promote settles that"
+        )
     told = promotions.about(log, version.name)
     for event in told:
         if event["verdict_digest"]:
