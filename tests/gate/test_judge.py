@@ -117,6 +117,15 @@ def test_a_faulty_incumbent_cannot_judge(planted):
     assert verdict.exit_code == 2 and "has no results.json" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("pointer", ["x", "{}", "[]", '{"digest": 3}', '{"digest": "../../candidate"}'])
+def test_a_registry_whose_pointer_names_none_of_its_versions_cannot_judge(planted, tmp_path, pointer):
+    candidate, _ = planted(x=(200, 40, 0), y=(200, 40, 0))
+    (tmp_path / "registry" / "versions").mkdir(parents=True)
+    (tmp_path / "registry" / "production.json").write_text(pointer)
+    verdict = judge(candidate, tmp_path / "registry", POLICY)
+    assert verdict.exit_code == 2 and "production.json names no version of this registry" in verdict.reasons[0]
+
+
 def test_queries_that_the_candidate_leaves_out_block_it(write, evaluation_rows):
     incumbent, short = write("incumbent", evaluation_rows(model="i")), write("short", evaluation_rows(n=599))
     assert "rows are missing: x lacks 'odd-599' (1 such)" in judge(short, incumbent, POLICY).reasons[0]
@@ -220,6 +229,8 @@ def test_the_command_prints_json_and_ends_with_the_exit_code(planted, capsys):
     assert "headline AVG_D: -2.50 points" in capsys.readouterr().out
     assert main([*command, "--candidate", str(candidate), "--incumbent", str(incumbent), "--power"]) == 0
     assert "decidable margin" in capsys.readouterr().out
+    assert main([*command, "--candidate", str(candidate), "--power"]) == 2
+    assert "pass --incumbent RESULTS" in capsys.readouterr().out
     assert pq.read_metadata(candidate / "per_query.parquet").num_rows == 1200
 
 
