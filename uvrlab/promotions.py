@@ -175,7 +175,7 @@ def read_verdict(home: Path, digest: str) -> dict[str, Any]:
     """A kept verdict. Raises RunError where it is missing or altered."""
     file = home / VERDICTS / f"{digest}.json"
     try:
-        verdict = json.loads(file.read_text())
+        verdict = runs.read_exact(file)
         intact = runs.digest_json(verdict) == digest
     except (OSError, ValueError):
         intact = False

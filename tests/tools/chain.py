@@ -78,7 +78,7 @@ def model(
     (chain["sft"] / "model").mkdir()
     (chain["sft"] / "model" / "adapter_model.safetensors").write_text(f"weights of {name}")
     inputs = {"clips": base["ingest"], "uvrd": base["synthesize"], "checks": base["validate"]}
-    seal(chain["sft"], "sft", inputs | ({"model": start} if start else {}), {"steps": 7})
+    seal(chain["sft"], "sft", inputs | ({"model": start} if start else {}), {"steps": 7, "rate": 1e-05})
     row = {"dataset": "world", "ability": "CG", "mode": "speed", "metric": "R@1", "model_digest": _digest(name)}
     row |= {"benchmark_digest": benchmark * 64, "first_relevant_rank": 1, "top_ids": [], "n_candidates": 4, "n_tokens": 0}
     hits = set(range(losses, 300)) | set(range(300, 300 + wins))
