@@ -80,7 +80,7 @@ def judge(candidate: Path, incumbent: Path | None, policy: GatePolicy, checks: P
         incumbent = None
         found.warnings.append("nothing is in production yet: floors only")
     try:
-        mode = _mode(ours, policy)
+        mode = mode_of(ours, policy)
         _note_floors(ours, mode, policy, found)
         if incumbent is not None:
             theirs = evidence.open_results(incumbent)
@@ -128,7 +128,8 @@ def pair(ours: Evidence, theirs: Evidence, mode: str) -> Pairs:
     return found
 
 
-def _mode(ours: Evidence, policy: GatePolicy) -> str:
+def mode_of(ours: Evidence, policy: GatePolicy) -> str:
+    """The mode that is judged. Raises ValueError where the policy must name one."""
     modes = ours.modes()
     wanted = policy.mode or ("speed" if "speed" in modes else modes[0])
     if wanted not in modes or (policy.mode is None and wanted != "speed" and len(modes) > 1):
