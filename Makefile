@@ -65,9 +65,10 @@ bench-validate: $(READY)
 bench-synthesize: $(READY)
 	$(BIN)/python bench/synthesize.py
 
-# How often the gate errs at the sizes that `uvr gate --power` prints; about ten minutes.
+# How often the gate errs at the sizes that `uvr gate --power` prints; about ten minutes. From stored per-query results of two
+# seeds: CANDIDATE=RESULTS INCUMBENT=RESULTS.
 bench-gate: $(READY)
-	$(BIN)/python bench/gate_simulation.py
+	$(BIN)/python bench/gate_simulation.py $(if $(CANDIDATE),--candidate $(CANDIDATE) --incumbent $(INCUMBENT))
 
 # What the world leaves to later stages; about 40 minutes on 2 cores, resumes where it stopped.
 headroom: $(READY)

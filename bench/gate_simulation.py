@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from uvrlab.gate.evidence import open_results
-from uvrlab.gate.judge import Findings, compare, note, pair
+from uvrlab.gate.judge import Findings, compare, mode_of, note, pair
 from uvrlab.gate.policy import GatePolicy, load_policy
 from uvrlab.gate.slices import Decision, Paired, Pairs
 
@@ -45,11 +45,11 @@ def synthetic() -> tuple[Cells, dict[str, str]]:
     return cells, {name: ABILITIES[name.removeprefix("world-")] for name in rates}
 
 
-def stored(candidate: Path, incumbent: Path) -> tuple[Cells, dict[str, str]]:
-    """The shares of two stored evaluations of hits, made symmetric."""
+def stored(candidate: Path, incumbent: Path, policy: GatePolicy) -> tuple[Cells, dict[str, str]]:
+    """The shares of two stored evaluations of hits, in the mode that the gate would judge, made symmetric."""
     ours, theirs = open_results(candidate), open_results(incumbent)
     cells = {}
-    for name, queries in pair(ours, theirs, ours.modes()[0]).items():
+    for name, queries in pair(ours, theirs, mode_of(ours, policy)).items():
         hits = queries.values >= 0.5
         moved = float((hits[:, 0] != hits[:, 1]).mean()) / 2
         cells[name] = (float(hits.all(axis=1).mean()), moved, moved)
@@ -65,6 +65,15 @@ def moved(cells: Cells, by: dict[str, float]) -> Cells:
         if gain > 1 - both - wins - losses or drop > both:
             raise SystemExit(f"{name}: the pilot has no room for a difference of {shift:+.2f}")
         found[name] = (both - drop, wins + gain, losses + drop)
+    return found
+
+
+def concentrated(cells: Cells, total: float) -> dict[str, float]:
+    """A gain of `total` in as few data sets as have the room for it, those first that both models answer best."""
+    found = {}
+    for name in sorted(cells, key=lambda name: -cells[name][0]):
+        both, wins, losses = cells[name]
+        found[name] = min(total - sum(found.values()), 1 - both - wins - losses)
     return found
 
 
@@ -119,35 +128,39 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     policy = load_policy(REPO / "configs" / "gate.yaml")
-    cells, abilities = stored(args.candidate, args.incumbent) if args.candidate else synthetic()
+    cells, abilities = stored(args.candidate, args.incumbent, policy) if args.candidate else synthetic()
     n, planned = sizes(cells, abilities, policy)
     largest = max(cells, key=lambda name: cells[name][0])  # a drop needs queries that both models answer
     others = {name: MOVED * len(cells) / (len(cells) - 1) for name in cells if name != largest}
     scenarios = {
         "equal models": (cells, n),
         "headline +3 points, every data set alike": (moved(cells, dict.fromkeys(cells, MOVED)), n),
-        "headline +3 points, all of it in one data set": (moved(cells, {largest: MOVED * len(cells)}), n),
+        "headline +3 points, in as few data sets as have room": (moved(cells, concentrated(cells, MOVED * len(cells))), n),
         f"{largest} -3 points, nothing else moves": (moved(cells, {largest: -MOVED}), n),
         f"{largest} -3 points, the rest gains until the headline is up": (moved(cells, {largest: -MOVED, **others}), n),
         "equal models, a quarter of the queries": (cells, {name: size // 4 for name, size in n.items()}),
-        "headline +3 points in one data set, a quarter of the queries": (
-            moved(cells, {largest: MOVED * len(cells)}),
+        "headline +3 points in as few data sets, a quarter of the queries": (
+            moved(cells, concentrated(cells, MOVED * len(cells))),
             {name: size // 4 for name, size in n.items()},
         ),
     }
+    sides = [open_results(path).evaluation.results for path in (args.candidate, args.incumbent) if path]
+    named = f"of models {', '.join(side.model_digest[:12] for side in sides)}"
     started, table = time.monotonic(), {}
     for number, (name, (shares, size)) in enumerate(scenarios.items()):
         table[name] = simulate(shares, abilities, size, policy, args.draws, args.seed + number)
         print(f"{name:<62} " + "  ".join(f"{said} {share:.1%}" for said, share in table[name].items()), flush=True)
     method = {
-        "pilot": "stored evaluations" if args.candidate else f"hit rates of bench/results/demo.json, correlation {CORRELATION}",
+        "pilot": f"stored evaluations {named}"
+        if args.candidate
+        else f"hit rates of bench/results/demo.json, correlation {CORRELATION}",
         "shares": {name: dict(zip(("both", "candidate", "incumbent"), c, strict=True)) for name, c in cells.items()},
         "decided by": "uvrlab.gate: the decisions that uvr gate takes, with the bootstrap of its policy",
         "interval": "a share s of 1,000 draws has a standard error of sqrt(s (1 - s) / 1000): 0.7 points at 5 %, 1.3 at 80 %",
     }
     power = [{"slice": d.slice, "kind": d.kind, "n": d.n_needed} for d in planned]
     record = {
-        "command": "make bench-gate",
+        "command": "make bench-gate" + (" CANDIDATE=RESULTS INCUMBENT=RESULTS" if args.candidate else ""),
         "draws": args.draws,
         "seed": args.seed,
         "policy": policy.digest_view(),

@@ -13,9 +13,9 @@ from zenml.config.cache_policy import CachePolicy
 from zenml.types import HTMLString
 
 import materializers.run_dir  # noqa: F401  (registers how a RunDir is stored)
+from steps import trainjob
 from uvrlab import runs
 from uvrlab.config import StageConfig, parse_stage_config
-from uvrlab.launch import launch
 from uvrlab.runs import RunDir, StageReport
 from uvrlab.stages import STAGES, current_run_key, run_stage
 
@@ -43,14 +43,17 @@ def execute(stage: str, config: str, **inputs: RunDir) -> tuple[RunDir, HTMLStri
 
 
 def _run(config: StageConfig[Any], inputs: Mapping[str, Path], out: Path) -> StageReport:
-    """The stage in this process; where the pod has GPUs for more, in `$UVR_PROCESSES` of them under torchrun."""
-    processes = int(os.environ.get("UVR_PROCESSES", "1"))
-    if processes == 1:
+    """The stage in this process; on a cluster a training stage as a TrainJob of the runtime `$UVR_TRAINJOB`."""
+    runtime = os.environ.get("UVR_TRAINJOB")
+    if not runtime:
         return run_stage(config, inputs, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     own = config.own.model_dump(mode="json", by_alias=True)
-    recipe = {"run": config.run.model_dump(mode="json"), "backbone": config.backbone, config.stage: own}
-    if status := launch(config.stage, recipe, (), inputs, out, processes):
-        raise runs.RunError(f"stage {config.stage!r} ended with status {status}; its log says why, {out / runs.STATUS} in short")
+    recipe = out.with_name(f"{out.name}.yaml")
+    runs.write_json(recipe, {"run": config.run.model_dump(mode="json"), "backbone": config.backbone, config.stage: own})
+    row, image = STAGES[config.stage].resources, os.environ["UVR_IMAGE"]
+    job = trainjob.trainjob(config.stage, recipe, inputs, out, row, image, runtime)
+    trainjob.run(job, trainjob.cluster_api())
     return StageReport.model_validate_json((out / "stage_report.json").read_text())
 
 

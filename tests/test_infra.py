@@ -181,24 +181,65 @@ def _blocks(text: str) -> list[str]:
     return [line.split("  #")[0].strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
 
 
-def test_every_command_of_the_cluster_documentation_exists_and_every_file_it_names():
-    """A dry run of what a new user types; each overlay that it names was validated above."""
-    readme = (REPO / "README.md").read_text()
-    section = re.search(r"^## A cluster\n(.*?)^## ", readme, re.S | re.M)
+def _documented() -> list[list[str]]:
+    section = re.search(r"^## A cluster\n(.*?)^## ", (REPO / "README.md").read_text(), re.S | re.M)
     assert section, "README.md lacks its cluster section"
     lines = _blocks(section[1]) + _blocks((REPO / "infra" / "README.md").read_text())
-    assert len(lines) > 5
-    targets = set(re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.M))
-    for line in lines:
-        words = shlex.split(line)
-        assert words[0] in {"make", "kubectl", "docker", "uvr", "dvc", "zenml", "infra/smoke.sh", "git", "python"}, line
-        if words[0] == "make":
-            assert words[1] in targets, line
-        if words[0] == "uvr":
-            assert words[1] in _parser()._subparsers._group_actions[0].choices, line  # type: ignore[union-attr]
-        for word in words:
-            if re.match(r"(infra|configs|tests)/", word) and "..." not in word:
-                assert (REPO / word).exists(), line
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("words", _documented(), ids=" ".join)
+def test_every_command_of_the_cluster_documentation_is_one_and_every_file_that_it_names_is_validated(words):
+    """A dry run of what a new user types; what it applies is validated above or, for infra/zenml, in test_zenml_cluster.py."""
+    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+    for word in words:
+        if re.match(r"(infra|configs|tests)/", word):
+            assert (REPO / word).exists(), word
+    if words[0] == "make":
+        done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=REPO, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        words = shlex.split(done.stdout.splitlines()[-1])
+        flags = [word for word in words if word.startswith("--")]
+    if "-m" in words:
+        source = (REPO / (words[words.index("-m") + 1].replace(".", "/") + ".py")).read_text()
+        assert all(f'"{flag}"' in source for flag in flags), flags
+    elif words[0] == "python":
+        assert words[1] == "infra/zenml/register.py" and words[2] in yaml.safe_load((REPO / "infra/zenml/stacks.yaml").read_text())
+    elif words[0] == "kubectl":
+        validated = {f"infra/k8s/overlays/{name}" for name in ("cpu", "gpu")} | {"infra/zenml/trainjobs.yaml"}
+        assert words[1] in {"apply", "kustomize"} and words[-1] in validated
+    elif words[:3] == ["zenml", "pipeline", "run"]:
+        module, _, name = words[3].rpartition(".")
+        assert f"def {name}(" in (REPO / (module.replace(".", "/") + ".py")).read_text() and words[-2] == "-s"
+        assert words[-1].removeprefix("uvr-") in yaml.safe_load((REPO / "infra/zenml/stacks.yaml").read_text())
+    elif words[0] == "docker":
+        arguments = [words[at + 1].partition("=")[0] for at, word in enumerate(words) if word == "--build-arg"]
+        assert all(f"ARG {name}" in (REPO / "infra" / "Dockerfile").read_text() for name in arguments)
+    else:
+        assert words == ["infra/smoke.sh"] or words[:2] in (["dvc", "remote"], ["dvc", "push"]), words
+
+
+def test_the_runbook_has_its_five_cases_and_names_what_exists():
+    text = (REPO / "infra" / "RUNBOOK.md").read_text()
+    titles = re.findall(r"^## (.*)", text, re.M)
+    assert [title.split()[0] for title in titles] == ["Exit", "Unschedulable,", "Bus", "NCCL", "Full"]
+    library = "\n".join(file.read_text() for file in (REPO / "uvrlab").rglob("*.py"))
+    manifests_text = "\n".join(file.read_text() for file in (REPO / "infra" / "k8s").rglob("*.yaml"))
+    for said in re.findall(r"`([^`]+)`", text):
+        words = shlex.split(said)
+        if words[0] == "uvr" and len(words) > 1:
+            known = _parser()._subparsers._group_actions[0].choices[words[1]].format_help()  # type: ignore[union-attr]
+            assert all(word in known for word in words if word.startswith("--")), said
+        elif re.fullmatch(r"\$?UVR_[A-Z_]+(=\w+)?", said):
+            assert said.lstrip("$").partition("=")[0] in library, said
+        elif re.fullmatch(rf"(run|{'|'.join(STAGES)})(\.[a-z_]+)+", said):
+            value: Any = load_config(None)
+            for part in said.split("."):
+                value = getattr(value, part)
+        elif re.match(r"(configs|uvrlab)/[\w./]*$", said):
+            assert (REPO / said).exists() or said.partition("/")[2] in manifests_text, said
+        elif "-l " in said:
+            assert words[words.index("-l") + 1].replace("=", ": ") in manifests_text, said
 
 
 def test_every_yaml_file_is_named_by_a_kustomization():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools import chain
-from uvrlab import promotions, runs, upstream
+from uvrlab import lineage, promotions, registry, runs, upstream
 from uvrlab.cli import main
 from uvrlab.lineage import BrokenLink, verify_entry
 from uvrlab.lineage_view import draw, trace_clip
@@ -93,6 +93,43 @@ def test_an_altered_manifest_is_named_by_its_part(tmp_path, lab, home, where, be
     assert _broken(version) == f"{part} of sft"
 
 
+@pytest.mark.parametrize("where", ["VERSION/lineage/RUN", "VERSION/model", "first/sft"])
+def test_a_bit_that_changes_no_value_is_found_too(tmp_path, lab, home, where):
+    """The bit between `e` and `E` in a learning rate of 1e-05."""
+    version = home / "versions" / lab("first")
+    run = RunDir(tmp_path / "first" / "sft").digest
+    file = tmp_path / where.replace("VERSION", str(version)).replace("RUN", run) / "manifest.json"
+    _flip_case(file, file.read_bytes().index(b"e-05"))
+    assert _broken(version) == "manifest of sft"
+    if "lineage" not in where:
+        with pytest.raises(RunError, match="was altered"):
+            RunDir(file.parent).verify()
+
+
+def _flip_case(file: Path, at: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= 0x20
+    file.write_bytes(content)
+
+
+def test_every_bit_of_a_verdict_an_entry_and_the_pointer_counts(lab, home):
+    version = home / "versions" / lab("first")
+    verdict = home / "verdicts" / f"{promotions.events(home)[-1]['verdict_digest']}.json"
+    readers = {
+        verdict: lambda: promotions.read_verdict(home, verdict.stem),
+        version / "entry.json": lambda: registry.read_entry(version),
+        home / "production.json": lambda: lineage._check_pointer(home, promotions.events(home)),
+    }
+    for file, read in readers.items():
+        whole = file.read_bytes()
+        for at in range(0, len(whole), 3):
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+            with pytest.raises(RunError):
+                read()
+        file.write_bytes(whole)
+        read()
+
+
 def test_a_config_changed_with_its_digests_still_breaks_the_chain(tmp_path, lab, home):
     """Someone who recomputes the run digest, its entry and the seal has no key, and the log knows another version."""
     version = home / "versions" / lab("first")
@@ -112,8 +149,21 @@ def test_every_bit_of_the_log_counts(lab, home):
         with pytest.raises(RunError, match="hash chain breaks"):
             promotions.events(home)
         log.write_bytes(whole)
+    _flip(log, len(whole) - 1)
+    assert _broken(version) == "promotion log"
     log.write_bytes(b"")
-    assert _broken(version) in ("model card", "production pointer")
+    assert _broken(version) == "promotion log"
+
+
+def test_a_log_that_lost_its_last_lines_is_not_taken_for_a_torn_one(lab, home):
+    """A kill tears a line before the pointer is written, never after: the next command must not settle on the shorter log."""
+    first, equal = lab("first"), lab("equal")
+    whole = (home / promotions.LOG).read_bytes()
+    for shorter in (whole[: whole.rstrip().rfind(b"\n") + 1], whole[:-1]):
+        (home / promotions.LOG).write_bytes(shorter)
+        assert _broken(home / "versions" / first) == "promotion log"
+        assert main(["promote", equal, "--registry", str(home), "--override", "x"]) == 1
+        assert (home / promotions.LOG).read_bytes() == shorter
 
 
 def test_data_that_is_gone_is_said_and_not_counted_as_proven(tmp_path, lab, home):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from pipelines.kfp_pods import Cluster, needs
-from pipelines.zenml_cluster import run_configuration
+from pipelines.zenml_cluster import ACCOUNT, LABELS, SUBMITTER, run_configuration
 from tests.tools import manifests
 from uvrlab.config import load_config
 from uvrlab.stages import STAGES, graph
@@ -47,29 +47,59 @@ def test_the_run_configuration_is_one_that_zenml_reads(made):
         KubernetesOrchestratorSettings(**settings["orchestrator.kubernetes"])
 
 
-def test_each_step_gets_what_the_table_asks_for(made):
+def test_each_step_gets_what_the_table_asks_for_and_a_training_step_submits_a_trainjob(made):
     config, told = made
     assert list(told["steps"]) == list(graph())
     for name, step in told["steps"].items():
-        row, settings = needs(name, config), step["settings"]
-        assert settings["resources"] == {"cpu_count": row.cpu, "memory": f"{row.memory_gib}GiB", "gpu_count": row.gpus}
-        assert settings["orchestrator.kubernetes"]["active_deadline_seconds"] == STAGES[name].resources.hours * 3600
-        environment = {e["name"]: e["value"] for e in settings["orchestrator.kubernetes"]["pod_settings"]["env"]}
-        assert environment["UVR_PROCESSES"] == str(max(1, row.gpus))
+        row, submits = needs(name, config), needs(name, config).gpus > 1
+        settings, orchestrator = step["settings"], step["settings"]["orchestrator.kubernetes"]
+        own = SUBMITTER if submits else row
+        assert settings["resources"] == {"cpu_count": own.cpu, "memory": f"{own.memory_gib}GiB", "gpu_count": own.gpus}
+        assert orchestrator["active_deadline_seconds"] >= STAGES[name].resources.hours * 3600
+        environment = {e["name"]: e["value"] for e in orchestrator["pod_settings"]["env"]}
+        assert environment.get("UVR_TRAINJOB") == ("uvr-torch" if submits else None)
+        assert orchestrator.get("step_pod_service_account_name") == ("uvr-trainjobs" if submits else None)
+    trained = {name for name, step in told["steps"].items() if "UVR_TRAINJOB" in json.dumps(step)}
+    kinds = {name for name in graph() if "model" in STAGES[name].kinds}
+    assert trained == (kinds if config.run.device == "cuda" else set())
 
 
-def test_the_pods_are_strictly_valid(made, tmp_path):
+def _pod(settings: dict) -> dict:
+    """The pod that ZenML makes of pod settings, by its own code."""
+    from kubernetes.client import ApiClient
+    from zenml.integrations.kubernetes.manifest_utils import build_pod_manifest
+    from zenml.integrations.kubernetes.pod_settings import KubernetesPodSettings
+
+    pod = build_pod_manifest("uvr", "uvrlab", ["python"], ["-m", "x"], False, KubernetesPodSettings(**settings))
+    made = ApiClient().sanitize_for_serialization(pod)
+    for container in made["spec"]["containers"]:  # ZenML leaves the unset fields in it, as nulls under their Python names
+        container["securityContext"] = {k: v for k, v in container["securityContext"].items() if v is not None}
+    return made
+
+
+def test_the_pods_that_zenml_makes_are_strictly_valid_and_meet_the_restricted_standard(made, tmp_path):
     _, told = made
-    for name, step in told["steps"].items():
-        pod = step["settings"]["orchestrator.kubernetes"]["pod_settings"]
-        container = {"name": "main", "image": "uvrlab", "env": pod["env"], "volumeMounts": pod["volume_mounts"]}
-        container["securityContext"] = pod["container_security_context"]
-        spec = {"containers": [container], "volumes": pod["volumes"], "tolerations": pod.get("tolerations", [])}
-        spec["nodeSelector"] = pod.get("node_selectors", {})
-        manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": pod["labels"]}, "spec": spec}
+    own = [step["settings"]["orchestrator.kubernetes"]["pod_settings"] for step in told["steps"].values()]
+    for settings in (*own, told["settings"]["orchestrator.kubernetes"]["orchestrator_pod_settings"]):
+        manifest = _pod(settings)
         assert manifests.problems(manifest, tmp_path) == []
-        pod_with_mistake = {**manifest, "spec": {**spec, "node_selector": {}}}
-        assert manifests.problems(pod_with_mistake, tmp_path)
+        assert manifests.problems({**manifest, "spec": {**manifest["spec"], "node_selector": {}}}, tmp_path)
+        (container,) = manifest["spec"]["containers"]
+        context = container["securityContext"]
+        assert context["runAsNonRoot"] and context["allowPrivilegeEscalation"] is False and not context.get("privileged")
+        assert context["capabilities"] == {"drop": ["ALL"]} and context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert manifest["metadata"]["labels"]["uvrlab/engine"] == "zenml", "the network policy selects it"
+
+
+def test_what_the_steps_need_in_the_cluster_is_strictly_valid_and_named_alike(tmp_path):
+    found = {m["kind"]: m for m in yaml.safe_load_all((REPO / "infra" / "zenml" / "trainjobs.yaml").read_text())}
+    for manifest in found.values():
+        assert manifests.problems(manifest, tmp_path) == []
+        assert manifests.problems({**manifest, "plantd": 1}, tmp_path)
+    assert {m["metadata"]["name"] for kind, m in found.items() if kind != "NetworkPolicy"} == {ACCOUNT}
+    assert found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"].items() <= LABELS.items()
+    (rule,) = found["Role"]["rules"]
+    assert rule == {"apiGroups": ["trainer.kubeflow.org"], "resources": ["trainjobs"], "verbs": ["get", "create", "delete"]}
 
 
 def test_the_stacks_are_ones_that_zenmls_flavors_take():

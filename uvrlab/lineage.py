@@ -82,7 +82,7 @@ def _manifest(run: Path) -> Manifest | None:
     if not file.is_file():
         return None
     try:
-        manifest = Manifest.model_validate_json(file.read_text())
+        manifest = Manifest.model_validate(runs.read_exact(file))
     except ValueError as error:
         raise BrokenLink(f"manifest of {run.name}", f"{file} was altered: it cannot be read") from error
     if not manifest.follows():
@@ -104,7 +104,7 @@ def _ordered(version: Path, entry: dict[str, Any]) -> list[Link]:
         file = version / LINEAGE / digest / MANIFEST
         stage = entry["links"][digest]["stage"]
         try:
-            found[digest] = Link(Manifest.model_validate_json(file.read_text()), file.parent)
+            found[digest] = Link(Manifest.model_validate(runs.read_exact(file)), file.parent)
         except (OSError, ValueError) as error:
             raise BrokenLink(f"manifest of {stage}", f"{file} is missing or cannot be read; register the runs again") from error
         _compare(found[digest].manifest, entry["links"][digest], file)
@@ -134,7 +134,7 @@ def _check_manifests(version: Path, link: Link, expected: dict[str, str], stored
     copies = [*version.glob(f"*/{LINEAGE}/{link.digest}"), version / LINEAGE / link.digest, *([version / stored] if stored else [])]
     for folder in sorted(copies):
         try:
-            manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())
+            manifest = Manifest.model_validate(runs.read_exact(folder / MANIFEST))
         except (OSError, ValueError) as error:
             raise BrokenLink(f"manifest of {expected['stage']}", f"{folder / MANIFEST} cannot be read; restore it") from error
         _compare(manifest, expected, folder / MANIFEST)
@@ -202,6 +202,14 @@ def _check_promotion(version: Path, entry: dict[str, Any]) -> Iterator[str]:
         log = promotions.events(home)
     except RunError as error:
         raise BrokenLink("promotion log", str(error)) from error
+    if (lost := promotions.lost_line(home, log) or 0) > len(log):
+        raise BrokenLink(
+            "promotion log", f"{home / promotions.LOG} has {len(log)} lines, {promotions.POINTER} knows {lost}; restore it"
+        )
+    if promotions.torn(home / promotions.LOG):
+        raise BrokenLink(
+            "promotion log", f"{home / promotions.LOG} ends in half a line: altered, or torn by a kill: promote settles that"
+        )
     told = promotions.about(log, version.name)
     for event in told:
         if event["verdict_digest"]:
@@ -236,7 +244,7 @@ def _check_card(version: Path, entry: dict[str, Any], told: list[promotions.Even
 
 def _check_pointer(home: Path, log: list[promotions.Event]) -> None:
     try:
-        pointer = json.loads((home / promotions.POINTER).read_text()) if (home / promotions.POINTER).is_file() else None
+        pointer = runs.read_exact(home / promotions.POINTER) if (home / promotions.POINTER).is_file() else None
     except ValueError:
         pointer = "unreadable"
     if pointer != promotions.pointer_of(log):

@@ -3,7 +3,8 @@
 `promotions.jsonl` holds one line a decision: promote, block, override or rollback. Appending a line is the commit;
 `production.json` is replaced atomically right after it and is what readers open. A kill between the two leaves the old pointer,
 whole, and the next command completes it (`settle`); a torn last line was never committed and is cut off. The chain finds every
-altered or removed line; a log rewritten as a whole is found by whoever kept its newest hash, which also stands in the pointer.
+altered or removed line, the pointer, which holds the newest hash, removed last lines; a log and a pointer rewritten as a whole are
+found by whoever kept that hash.
 """
 
 from __future__ import annotations
@@ -67,25 +68,42 @@ def stack(log: list[Event]) -> list[str]:
 
 
 def settle(home: Path) -> list[Event]:
-    """Complete what a killed process began, and return the log. Needs the lock of `home`."""
+    """Complete what a killed process began, and return the log. Needs the lock of `home`.
+
+    Raises RunError where the log has lost lines that the pointer knows: a kill never does that.
+    """
     log = home / LOG
-    if log.is_file() and (content := log.read_bytes()) and not content.endswith(b"\n"):
-        with log.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
     told = events(home)
+    if lost := lost_line(home, told):
+        raise RunError(
+            f"{log} has {len(told)} lines and not line {lost} as {home / POINTER} knows it: one of the two was altered; restore it"
+        )
+    if torn(log):
+        with log.open("r+b") as file:
+            file.truncate(log.read_bytes().rfind(b"\n") + 1)
     pointer = pointer_of(told)
     if pointer and _read(home / POINTER) != pointer:
         runs.write_json(home / POINTER, pointer)
     return told
 
 
+def torn(log: Path) -> bool:
+    """Does the log end in half a line?"""
+    return log.is_file() and not (log.read_bytes() or b"\n").endswith(b"\n")
+
+
+def lost_line(home: Path, log: list[Event]) -> int | None:
+    """The number of a line that the pointer, which is written after the log, knows and the log lacks; None where none is."""
+    pointer = _read(home / POINTER)
+    if not isinstance(pointer, dict) or pointer.get("hash") in {event["hash"] for event in log}:
+        return None
+    return pointer["seq"] if isinstance(pointer.get("seq"), int) else None
+
+
 def pointer_of(log: list[Event]) -> dict[str, Any] | None:
     """What `production.json` must say after these events."""
     in_production = stack(log)
-    if not in_production:
-        return None
-    last = [event for event in log if event["action"] != "block"][-1]
-    return {"digest": in_production[-1], "seq": last["seq"], "hash": last["hash"]}
+    return {"digest": in_production[-1], "seq": log[-1]["seq"], "hash": log[-1]["hash"]} if in_production else None
 
 
 def record(
@@ -157,7 +175,7 @@ def read_verdict(home: Path, digest: str) -> dict[str, Any]:
     """A kept verdict. Raises RunError where it is missing or altered."""
     file = home / VERDICTS / f"{digest}.json"
     try:
-        verdict = json.loads(file.read_text())
+        verdict = runs.read_exact(file)
         intact = runs.digest_json(verdict) == digest
     except (OSError, ValueError):
         intact = False

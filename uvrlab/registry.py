@@ -99,7 +99,7 @@ def read_entry(version: Path) -> dict[str, Any]:
     if not (version / ENTRY).is_file():
         raise RunError(f"{version} has no {ENTRY}; expected a registered version")
     try:
-        entry = json.loads((version / ENTRY).read_text())
+        entry = runs.read_exact(version / ENTRY)
         intact = entry["digest"] == version.name == _digest(entry) and entry["seal"] == _seal(entry)
     except (ValueError, KeyError, TypeError):
         intact = False

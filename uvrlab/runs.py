@@ -110,10 +110,23 @@ def digest_json(value: Any) -> str:
     return sha256_bytes(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
+def _json_text(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def read_exact(path: Path) -> Any:
+    """JSON that `write_json` wrote. Raises ValueError for any other byte, even one that changes no value: `1E-05` for `1e-05`."""
+    text = path.read_bytes().decode()
+    value = json.loads(text)
+    if text != _json_text(value):
+        raise ValueError(f"{path} is not as it was written")
+    return value
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically: a reader sees the old file or the whole new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    partial.write_text(_json_text(value))
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
@@ -262,8 +275,15 @@ class RunDir:
                 raise RunError(f"{self.path}: {name} was altered (sha256 {found[:12]}, expected {entry.sha256[:12]}); restore it")
         m = self.manifest
         facts = all(entry == _entry(self.path, self.path / name) for name, entry in listed.items())
-        if not (m.follows() and facts and m.stage in m.config and m.seed == m.config.get("seed", 0)):
+        if not (m.follows() and facts and m.stage in m.config and m.seed == m.config.get("seed", 0) and self._exact()):
             raise RunError(f"{self.path}: {MANIFEST} was altered: its digest does not follow from its fields")
+
+    def _exact(self) -> bool:
+        try:
+            read_exact(self.path / MANIFEST)
+        except ValueError:
+            return False
+        return True
 
 
 def peak_memory_bytes() -> int:

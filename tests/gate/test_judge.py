@@ -10,12 +10,27 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tools import chain
+from uvrlab import gate
 from uvrlab.cli import main
 from uvrlab.data import schema
-from uvrlab.gate import GatePolicy, judge
+from uvrlab.gate import GatePolicy, Verdict
 from uvrlab.gate.policy import load_policy
+from uvrlab.runs import RunDir
 
 POLICY = GatePolicy()
+
+
+def _checks(folder: Path, passed: bool = True, table: str = "leakage") -> Path:
+    folder.mkdir(exist_ok=True)
+    check = {"table": table, "name": "no judged clip shares its media content", "passed": passed, "checked": 9, "failed": 1}
+    (folder / "verdict.json").write_text(json.dumps({"passed": passed, "checks": [check]}))
+    return folder
+
+
+def judge(candidate: Path, incumbent: Path | None, policy: GatePolicy) -> Verdict:
+    """The gate with green checks, for tests that are about something else."""
+    return gate.judge(candidate, incumbent, policy, _checks(candidate.parent / "checks"))
 
 
 def test_a_gain_without_a_drop_is_promoted(planted):
@@ -102,6 +117,15 @@ def test_a_faulty_incumbent_cannot_judge(planted):
     assert verdict.exit_code == 2 and "has no results.json" in verdict.reasons[0]
 
 
+@pytest.mark.parametrize("pointer", ["x", "{}", "[]", '{"digest": 3}', '{"digest": "../../candidate"}'])
+def test_a_registry_whose_pointer_names_none_of_its_versions_cannot_judge(planted, tmp_path, pointer):
+    candidate, _ = planted(x=(200, 40, 0), y=(200, 40, 0))
+    (tmp_path / "registry" / "versions").mkdir(parents=True)
+    (tmp_path / "registry" / "production.json").write_text(pointer)
+    verdict = judge(candidate, tmp_path / "registry", POLICY)
+    assert verdict.exit_code == 2 and "production.json names no version of this registry" in verdict.reasons[0]
+
+
 def test_queries_that_the_candidate_leaves_out_block_it(write, evaluation_rows):
     incumbent, short = write("incumbent", evaluation_rows(model="i")), write("short", evaluation_rows(n=599))
     assert "rows are missing: x lacks 'odd-599' (1 such)" in judge(short, incumbent, POLICY).reasons[0]
@@ -143,19 +167,49 @@ def test_queries_that_happen_not_to_differ_are_no_proof(planted):
     assert verdict.exit_code == 2
 
 
-def _checks(folder: Path, passed: bool) -> Path:
-    folder.mkdir()
-    check = {"table": "leakage", "name": "no judged clip shares its media content", "passed": passed, "checked": 9, "failed": 1}
-    (folder / "verdict.json").write_text(json.dumps({"passed": passed, "checks": [check]}))
-    return folder
-
-
 def test_a_red_leakage_report_blocks_the_best_candidate(planted, tmp_path):
     pair = planted(x=(200, 40, 0), y=(200, 40, 0))
-    assert judge(*pair, POLICY, _checks(tmp_path / "green", True)).checks["state"] == "green"
-    verdict = judge(*pair, POLICY, _checks(tmp_path / "red", False))
+    assert gate.judge(*pair, POLICY, _checks(tmp_path / "green")).checks["state"] == "green"
+    verdict = gate.judge(*pair, POLICY, _checks(tmp_path / "red", False))
     assert verdict.exit_code == 1 and verdict.reasons[0].startswith("checks are red: leakage: no judged clip")
-    assert judge(*pair, POLICY).warnings[0].startswith("bare results: no manifest leads to the leakage and drift reports")
+
+
+def test_no_report_or_one_without_leakage_proves_nothing(planted, tmp_path):
+    """A candidate stripped of its manifest must not pass by that."""
+    pair = planted(x=(200, 40, 0), y=(200, 40, 0))
+    stripped = gate.judge(*pair, POLICY)
+    assert stripped.exit_code == 2 and "bare results: no manifest leads to the leakage and drift reports" in stripped.reasons[0]
+    without = gate.judge(*pair, POLICY, _checks(tmp_path / "without", table="clips"))
+    assert without.exit_code == 2 and "holds no check of leakage" in without.reasons[0]
+    (tmp_path / "without" / "verdict.json").write_text('{"passed": true}')
+    torn = gate.judge(*pair, POLICY, tmp_path / "without")
+    assert torn.exit_code == 1 and "is no report of the validate stage" in torn.reasons[0]
+
+
+def test_leakage_must_be_checked_against_the_benchmark_that_judges(tmp_path):
+    base, other = chain.sources(tmp_path), chain.sources(tmp_path / "other", name="other")
+    moved = chain.model(tmp_path, {**base, "benchmark": other["ingest"]}, "moved")
+    verdict = gate.judge(moved["evaluate"], None, POLICY)
+    assert verdict.exit_code == 2 and "leakage was checked against benchmark run" in verdict.reasons[0]
+    again = chain.validate(tmp_path / "again", {**base, "benchmark": other["ingest"]})
+    assert gate.judge(moved["evaluate"], None, POLICY, again).exit_code == 0
+    foreign = gate.judge(moved["evaluate"], None, POLICY, other["validate"])
+    assert foreign.exit_code == 1 and "pass that one, or one on the same clips and UVRD" in foreign.reasons[0]
+
+
+def test_a_red_report_behind_an_earlier_training_stage_blocks_too(tmp_path):
+    green, red = chain.sources(tmp_path), chain.sources(tmp_path / "red", green=False, name="red")
+    first = chain.model(tmp_path, red, "first")
+    second = chain.model(tmp_path, green, "second", start=first["sft"])
+    verdict = gate.judge(second["evaluate"], None, POLICY)
+    assert verdict.checks == {"state": "red", "digest": RunDir(green["validate"]).digest} and verdict.exit_code == 1
+
+
+def test_a_green_report_says_what_it_leaves_open(planted, tmp_path):
+    candidate, _ = planted(x=(200, 40, 0), y=(200, 40, 0))
+    warnings = gate.judge(candidate, None, POLICY, _checks(tmp_path / "green")).warnings
+    assert any("without a reference run" in w for w in warnings)
+    assert any("1 of 9 do, which the recipe allows" in w for w in warnings)
 
 
 def test_equal_evidence_gives_an_equal_verdict_and_another_policy_another_digest(planted):
@@ -166,15 +220,17 @@ def test_equal_evidence_gives_an_equal_verdict_and_another_policy_another_digest
 
 def test_the_command_prints_json_and_ends_with_the_exit_code(planted, capsys):
     candidate, incumbent = planted(x=(200, 36, 6), y=(200, 6, 6))
-    gate = ["gate", "--policy", "configs/gate.yaml"]
-    assert main([*gate, "--candidate", str(candidate / "results.json"), "--incumbent", str(incumbent), "--json"]) == 0
+    command = ["gate", "--policy", "configs/gate.yaml", "--checks", str(_checks(candidate.parent / "checks"))]
+    assert main([*command, "--candidate", str(candidate / "results.json"), "--incumbent", str(incumbent), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["verdict"], told["exit_code"]) == ("promoted", 0)
     assert {"slice", "n", "difference", "low", "margin", "decision"} <= told["slices"][0].keys()
-    assert main([*gate, "--candidate", str(incumbent), "--incumbent", str(candidate)]) == 1
+    assert main([*command, "--candidate", str(incumbent), "--incumbent", str(candidate)]) == 1
     assert "headline AVG_D: -2.50 points" in capsys.readouterr().out
-    assert main([*gate, "--candidate", str(candidate), "--incumbent", str(incumbent), "--power"]) == 0
+    assert main([*command, "--candidate", str(candidate), "--incumbent", str(incumbent), "--power"]) == 0
     assert "decidable margin" in capsys.readouterr().out
+    assert main([*command, "--candidate", str(candidate), "--power"]) == 2
+    assert "pass --incumbent RESULTS" in capsys.readouterr().out
     assert pq.read_metadata(candidate / "per_query.parquet").num_rows == 1200
 
 

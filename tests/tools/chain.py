@@ -31,14 +31,14 @@ def seal(folder: Path, stage: str, inputs: Mapping[str, Path], config: Mapping[s
     runs.finish(folder, manifest)
 
 
-def sources(root: Path, *, green: bool = True) -> Chain:
-    """ingest, synthesize and validate under `root`: one packed clip and one that is only referred to."""
+def sources(root: Path, *, green: bool = True, name: str = "bell") -> Chain:
+    """ingest, synthesize and validate under `root`: one packed clip and one that is only referred to, its bytes by `name`."""
     chain = {stage: root / stage for stage in ("ingest", "synthesize", "validate")}
-    for folder in chain.values():
+    for folder in (chain["ingest"], chain["synthesize"]):
         runs.clear(folder)
     outside = root / "raw" / "bell.mp4"
     outside.parent.mkdir()
-    outside.write_bytes(b"bytes of a bell")
+    outside.write_bytes(f"bytes of a {name}".encode())
     packed = chain["ingest"] / "media" / "shard-00000.tar"
     packed.parent.mkdir()
     packed.write_bytes(b"bytes of a ball")
@@ -51,26 +51,40 @@ def sources(root: Path, *, green: bool = True) -> Chain:
     schema.write_table("pairs", [pair], chain["synthesize"] / "pairs")
     schema.write_table("questions", [], chain["synthesize"] / "questions")
     seal(chain["synthesize"], "synthesize", {"clips": chain["ingest"]})
-    check = {"table": "leakage", "name": "no judged clip leaks", "passed": green, "checked": 1, "failed": int(not green)}
-    runs.write_json(chain["validate"] / "verdict.json", {"passed": green, "checks": [check]})
-    seal(chain["validate"], "validate", {"clips": chain["ingest"], "uvrd": chain["synthesize"], "benchmark": chain["ingest"]})
+    validate(chain["validate"], chain, green=green)
     return chain
 
 
-def model(root: Path, base: Chain, name: str, *, wins: int = 0, losses: int = 0, benchmark: str = "b") -> Chain:
-    """sft and evaluate under `root/name`: of a model that differs from every other by these hits and misses."""
+def validate(folder: Path, base: Chain, *, green: bool = True) -> Path:
+    """A validate run on the training data of `base` and its `benchmark`, by default its own."""
+    runs.clear(folder)
+    check = {"table": "leakage", "name": "no judged clip leaks", "passed": green, "checked": 1, "failed": int(not green)}
+    runs.write_json(folder / "verdict.json", {"passed": green, "checks": [check]})
+    inputs = {"clips": base["ingest"], "uvrd": base["synthesize"], "benchmark": base.get("benchmark", base["ingest"])}
+    seal(folder, "validate", inputs)
+    return folder
+
+
+def model(
+    root: Path, base: Chain, name: str, *, wins: int = 0, losses: int = 0, benchmark: str = "b", start: Path | None = None
+) -> Chain:
+    """sft and evaluate under `root/name`: of a model that differs from every other by these hits and misses.
+
+    `start` is the model that it continues.
+    """
     chain = {**base, "sft": root / name / "sft", "evaluate": root / name / "evaluate"}
     for stage in ("sft", "evaluate"):
         runs.clear(chain[stage])
     (chain["sft"] / "model").mkdir()
     (chain["sft"] / "model" / "adapter_model.safetensors").write_text(f"weights of {name}")
-    seal(chain["sft"], "sft", {"clips": base["ingest"], "uvrd": base["synthesize"], "checks": base["validate"]}, {"steps": 7})
+    inputs = {"clips": base["ingest"], "uvrd": base["synthesize"], "checks": base["validate"]}
+    seal(chain["sft"], "sft", inputs | ({"model": start} if start else {}), {"steps": 7, "rate": 1e-05})
     row = {"dataset": "world", "ability": "CG", "mode": "speed", "metric": "R@1", "model_digest": _digest(name)}
     row |= {"benchmark_digest": benchmark * 64, "first_relevant_rank": 1, "top_ids": [], "n_candidates": 4, "n_tokens": 0}
     hits = set(range(losses, 300)) | set(range(300, 300 + wins))
     rows = [{**row, "query_id": f"q{i}", "value": float(i in hits), "latency_ms": 0.0} for i in range(QUERIES)]
     results_file.write(chain["evaluate"], results_file.summarise(rows, chances={("world", "R@1"): 0.01}, seed=0, bootstrap=20))
-    seal(chain["evaluate"], "evaluate", {"model": chain["sft"], "benchmark": base["ingest"]})
+    seal(chain["evaluate"], "evaluate", {"model": chain["sft"], "benchmark": base.get("benchmark", base["ingest"])})
     return chain
 
 

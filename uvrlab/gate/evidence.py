@@ -42,8 +42,19 @@ def results_folder(path: Path) -> Path:
     if path.is_file():
         return path.parent
     if (path / "production.json").is_file():
-        path = path / "versions" / json.loads((path / "production.json").read_text())["digest"]
+        path = path / "versions" / _in_production(path / "production.json")
     return path / "results" if (path / "entry.json").is_file() and (path / "results").is_dir() else path
+
+
+def _in_production(pointer: Path) -> str:
+    try:
+        digest = json.loads(pointer.read_text())["digest"]
+        known = isinstance(digest, str) and digest in {version.name for version in (pointer.parent / "versions").iterdir()}
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise RunError(f"{pointer} names no version of this registry: altered, or its version was removed; restore it")
+    return str(digest)
 
 
 def is_vacant(path: Path) -> bool:

@@ -20,6 +20,7 @@ from uvrlab.runs import RunError, digest_json
 
 PROMOTED, FIRST, BLOCKED, UNDECIDED = "promoted", "first", "blocked", "cannot judge"
 EXIT = {PROMOTED: 0, FIRST: 0, BLOCKED: 1, UNDECIDED: 2}
+FAULTY = (RunError, ValueError, OSError, KeyError, TypeError)  # files that are missing, altered, or not what they should be
 
 
 class Verdict(Frozen):
@@ -70,7 +71,7 @@ def judge(candidate: Path, incumbent: Path | None, policy: GatePolicy, checks: P
     try:
         ours = evidence.open_results(candidate)
         state = read_checks(ours.run, checks)
-    except (RunError, ValueError, OSError) as error:
+    except FAULTY as error:
         found.harm.append(f"error: {_one_line(error)}")
         return _verdict(policy, found, None, None, state, [], 0, first=False)
     theirs, decisions, n_slices = None, list[Decision](), 0
@@ -79,14 +80,14 @@ def judge(candidate: Path, incumbent: Path | None, policy: GatePolicy, checks: P
         incumbent = None
         found.warnings.append("nothing is in production yet: floors only")
     try:
-        mode = _mode(ours, policy)
+        mode = mode_of(ours, policy)
         _note_floors(ours, mode, policy, found)
         if incumbent is not None:
             theirs = evidence.open_results(incumbent)
             if _comparable(ours, theirs, mode, found):
                 decisions, n_slices = compare(pair(ours, theirs, mode), ours.abilities, policy)
                 note(decisions, found)
-    except (RunError, ValueError, OSError) as error:
+    except FAULTY as error:
         found.doubts.append(_one_line(error))
     return _verdict(policy, found, ours, theirs, state, decisions, n_slices, first=incumbent is None)
 
@@ -127,7 +128,8 @@ def pair(ours: Evidence, theirs: Evidence, mode: str) -> Pairs:
     return found
 
 
-def _mode(ours: Evidence, policy: GatePolicy) -> str:
+def mode_of(ours: Evidence, policy: GatePolicy) -> str:
+    """The mode that is judged. Raises ValueError where the policy must name one."""
     modes = ours.modes()
     wanted = policy.mode or ("speed" if "speed" in modes else modes[0])
     if wanted not in modes or (policy.mode is None and wanted != "speed" and len(modes) > 1):
@@ -137,11 +139,10 @@ def _mode(ours: Evidence, policy: GatePolicy) -> str:
 
 def _note_checks(state: Checks, found: Findings) -> None:
     if state.state == "red":
-        found.harm += [f"checks are red: {failed}" for failed in state.failed]
-    elif state.state == "unreachable":
-        found.doubts += [f"checks are out of reach: {failed}" for failed in state.failed]
+        found.harm += [f"checks are red: {problem}" for problem in state.problems]
     else:
-        found.warnings += state.failed
+        found.doubts += [f"checks are out of reach: {problem}" for problem in state.problems]
+    found.warnings += state.notes
 
 
 def _note_floors(ours: Evidence, mode: str, policy: GatePolicy, found: Findings) -> None:
@@ -218,4 +219,4 @@ def points(share: float) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
+    return " ".join((repr(error) if isinstance(error, KeyError | TypeError) else str(error)).split())[:500]

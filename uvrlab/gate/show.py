@@ -34,7 +34,8 @@ def verdict_text(verdict: Verdict) -> str:
 def power_text(verdict: Verdict) -> str:
     """For each slice its size, standard error, the smallest margin it can decide, and the size that the policy's margin needs."""
     if not verdict.headline:
-        return "\n".join(["no paired evidence, so no power:", *(f"  - {reason}" for reason in verdict.reasons)])
+        reasons = verdict.reasons or ("nothing to compare with; pass --incumbent RESULTS",)
+        return "\n".join(["no paired evidence, so no power:", *(f"  - {reason}" for reason in reasons)])
     policy, head = verdict.policy, ("slice", "n", "standard error", "decidable margin", "n needed", "")
     rows = [
         (
@@ -53,11 +54,6 @@ def power_text(verdict: Verdict) -> str:
         f"headline is missed at most {policy['missed_gain']:.0%}"
     )
     return "\n".join([said, "", *_columns(head, rows)])
-
-
-def _row(d: dict[str, Any]) -> tuple[Any, ...]:
-    sides = (_share(d["candidate"]), _share(d["incumbent"]))
-    return _name(d), d["n"], *sides, points(d["difference"]), points(d["low"]), d["decision"]
 
 
 def _name(decision: dict[str, Any]) -> str:
