@@ -396,12 +396,21 @@ class FusionConfig(QuestionsConfig):
     alpha: Annotated[float, Field(ge=0.0)] = 0.3
 
 
+class BaselineConfig(Section):
+    """A model of somebody else, evaluated beside ours; `kind` says how its folder is read, auto: as its own files tell."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of its row, and of its folder in the output
+    path: Annotated[Path, Operational]
+    kind: Literal["auto", "uvrlab", "gve", "ume-r1", "dual", "sentence-transformers"] = "auto"
+
+
 class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
     modes: tuple[Literal["speed", "think"], ...] = ("speed",)  # the disc vector; the gen vector behind a thought
     questions: Count = 0  # of the benchmark, each asked under four conditions; apart from retrieval
+    baselines: tuple[BaselineConfig, ...] = ()
 
 
 class RegisterConfig(Section):

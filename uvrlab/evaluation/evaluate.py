@@ -20,7 +20,7 @@ from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
 from uvrlab.data.items import ClipIndex, Item
 from uvrlab.data.media import media_sha256
-from uvrlab.evaluation import answers, results, tasks
+from uvrlab.evaluation import answers, baselines, results, tasks
 from uvrlab.runs import RunDir, StageReport
 
 METRICS = ("R@1", "R@5", "R@10", "MRR")
@@ -29,20 +29,20 @@ METRICS = ("R@1", "R@5", "R@10", "MRR")
 def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Path) -> StageReport:
     """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
 
-    With `questions`, `answers/` and `base/answers/` hold the same two of the questions. The base is the `base` input, else the
-    bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with
-    missing candidates is another benchmark.
+    With `questions`, `answers/` and `base/answers/` hold the same two of the questions; `baselines/NAME/` hold those of each
+    baseline. The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be
+    encoded is an error, because a benchmark with missing candidates is another benchmark.
     """
     from uvrlab.evaluation import answers_report, evaluate_report
     from uvrlab.models.device import torch_device
-    from uvrlab.models.encode import Embedder
+    from uvrlab.models.embedder import load
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
     device = torch_device(config.run.device)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
     scored, answered = [], []
     for path, folder in ((inputs["model"] / "model", out), (start, out / "base")):
-        embedder = Embedder.load(path, device)
+        embedder = load(path, device)
         scored.append(score(embedder, bench, own, config.run.workers, config.run.seed))
         folder.mkdir(exist_ok=True)
         results.write(folder, scored[-1])
@@ -51,6 +51,12 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     incumbent = results.read(inputs["incumbent"]) if "incumbent" in inputs else None
     report = evaluate_report.make(config, bench, trained, base, incumbent)
     answers_report.add(report, answered[0], answered[1], config.run.seed)
+
+    def beside(embedder: Any, modes: Any) -> results.Evaluation:
+        return score(embedder, bench, own.model_copy(update={"modes": modes}), config.run.workers, config.run.seed)
+
+    found = baselines.evaluate(own.baselines, own.modes, beside, device, out / "baselines")
+    baselines.add(report, trained, found, config.run.seed, own.bootstrap)
     return report
 
 

@@ -108,12 +108,13 @@ def _joined(video: Path, sound: Path, out: Path) -> Path:
     """The picture of one file and the sound of another in one Matroska file, packets copied."""
     import av
 
-    with av.open(str(video)) as seen, av.open(str(sound)) as heard, av.open(str(out), "w", format="matroska") as file:
+    options = {"avoid_negative_ts": "disabled"}  # else a sound's priming would shift the picture
+    with av.open(str(video)) as seen, av.open(str(sound)) as heard, av.open(str(out), "w", "matroska", options=options) as file:
         pairs = [(seen, seen.streams.video[0]), (heard, heard.streams.audio[0])]
         targets = [file.add_stream_from_template(stream) for _, stream in pairs]
         for (box, stream), target in zip(pairs, targets, strict=True):
             for packet in box.demux(stream):
-                if packet.dts is not None:
+                if packet.dts is not None and (packet.pts or 0) >= 0:
                     packet.stream = target
                     file.mux(packet)
     return out
