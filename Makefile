@@ -14,7 +14,7 @@ export ZENML_ANALYTICS_OPT_IN := false
 export DVC_NO_ANALYTICS := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test long lint lock dvc kfp bench bench-gate bench-validate bench-synthesize headroom fuzz chaos clean
+.PHONY: setup demo test long lint lock dvc kfp bench bench-gate bench-validate bench-synthesize bench-peers headroom fuzz chaos clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -69,6 +69,12 @@ bench-synthesize: $(READY)
 # seeds: CANDIDATE=RESULTS INCUMBENT=RESULTS.
 bench-gate: $(READY)
 	$(BIN)/python bench/gate_simulation.py $(if $(CANDIDATE),--candidate $(CANDIDATE) --incumbent $(INCUMBENT))
+
+# Against sentence-transformers' trainer, and every test against it and mteb; both come in with the extra `bench`.
+bench-peers: $(READY)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --editable '.[bench]'
+	$(BIN)/python -m pytest tests/evaluation/test_mteb.py tests/models/test_foreign.py
+	$(BIN)/python bench/contrastive.py
 
 # What the world leaves to later stages; about 40 minutes on 2 cores, resumes where it stopped.
 headroom: $(READY)

@@ -138,6 +138,16 @@ def _evaluation(config: Config) -> Iterator[str]:
         yield "evaluate.modes: found none, expected at least one, such as [speed]"
 
 
+def _baselines(config: Config) -> Iterator[str]:
+    names = [baseline.name for baseline in config.evaluate.baselines]
+    for i, baseline in enumerate(config.evaluate.baselines):
+        where = f"evaluate.baselines[{i}]"
+        if baseline.name in names[:i]:
+            yield f"{where}.name: {baseline.name!r} stands twice; every baseline needs a name of its own"
+        if not baseline.path.is_dir():
+            yield f"{where}.path: no folder at {baseline.path}; put the weights of {baseline.name} there, or leave it out"
+
+
 def _device(config: Config) -> Iterator[str]:
     if config.run.device != "cuda":
         return
@@ -156,4 +166,4 @@ def _registry(config: Config) -> Iterator[str]:
         yield f"register.registry_dir: {wanted} cannot be written ({there} is in the way); set register.registry_dir=DIR"
 
 
-RULES: tuple[Rule, ...] = (_backbone, _sources, _words, _rows, _batches, _evaluation, _device, _registry)
+RULES: tuple[Rule, ...] = (_backbone, _sources, _words, _rows, _batches, _evaluation, _baselines, _device, _registry)

@@ -190,6 +190,12 @@ def _diagnose(args: argparse.Namespace) -> None:
     print(json.dumps(diagnosis.as_json(), indent=1) if args.json else diagnose_text.diagnosis_text(diagnosis))
 
 
+def _baselines(args: argparse.Namespace) -> None:
+    from uvrlab.evaluation import baselines
+
+    print(json.dumps(baselines.table(), indent=1) if args.json else baselines.table_text())
+
+
 def _sign(args: argparse.Namespace) -> None:
     from uvrlab import signing
 
@@ -363,6 +369,8 @@ def _parser() -> argparse.ArgumentParser:
     diagnose.add_argument("--models", default="", metavar="A,B", help="rows to use (default: all)")
     diagnose.add_argument("--findings", action="store_true", help="the published findings, recomputed, and ours beside them")
     diagnose.add_argument("--json", action="store_true")
+    baselines = command("baselines", _baselines, "list the published baselines, and which of them can be loaded")
+    baselines.add_argument("--json", action="store_true")
     return parser
 
 

@@ -508,6 +508,14 @@ class RouterConfig(Section):
     temperature: Annotated[float, Field(gt=0.0)] = 0.05  # of the softmax over candidates: that of `sft`
 
 
+class BaselineConfig(Section):
+    """A model of somebody else, evaluated beside ours; `kind` says how its folder is read, auto: as its own files tell."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of its row, and of its folder in the output
+    path: Annotated[Path, Operational]
+    kind: Literal["auto", "uvrlab", "gve", "ume-r1", "dual", "sentence-transformers"] = "auto"
+
+
 class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
@@ -518,6 +526,7 @@ class EvaluateConfig(Section):
     thinking: ThinkingConfig = ThinkingConfig()
     router: RouterConfig = RouterConfig()
     questions: Count = 0  # of the benchmark, each asked under four conditions; apart from retrieval
+    baselines: tuple[BaselineConfig, ...] = ()
 
     @model_validator(mode="after")
     def _first_mode_is_a_vector(self) -> EvaluateConfig:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from uvrlab.config import CurriculumConfig, GroundingConfig, IngestConfig, StageConfig, SynthesizeConfig
+from uvrlab.config import CurriculumConfig, EvaluateConfig, GroundingConfig, IngestConfig, StageConfig, SynthesizeConfig
 from uvrlab.runs import digest_json
 
 STAMPS = ("mtime", "LastModified", "updated", "ETag", "etag")  # what file systems call a file's version
@@ -39,6 +39,8 @@ def model_folders(config: StageConfig[Any]) -> dict[str, str]:
         named["grounding.judge.embedder"] = own.judge.embedder
     if isinstance(own, CurriculumConfig) and own.prober:
         named["curriculum.prober"] = own.prober
+    if isinstance(own, EvaluateConfig):
+        named |= {f"evaluate.baselines[{i}].path": str(baseline.path) for i, baseline in enumerate(own.baselines)}
     return {key: folder for key, folder in named.items() if Path(folder).is_dir()}
 
 

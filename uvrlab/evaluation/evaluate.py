@@ -16,7 +16,7 @@ from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
 from uvrlab.data.items import ClipIndex, Item
 from uvrlab.data.world import attributes
-from uvrlab.evaluation import answers, mode_summary, modes, results, tasks, told
+from uvrlab.evaluation import answers, baselines, mode_summary, modes, results, tasks, told
 from uvrlab.evaluation.vectors import Vectors
 from uvrlab.models.modes import Mode, Thinking
 from uvrlab.runs import RunDir, StageReport
@@ -27,13 +27,13 @@ METRICS = ("R@1", "R@5", "R@10", "MRR")
 def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Path) -> StageReport:
     """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
 
-    With `questions`, `answers/` and `base/answers/` hold the same two of the questions. The base is the `base` input, else the
-    bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with
-    missing candidates is another benchmark.
+    With `questions`, `answers/` and `base/answers/` hold the same two of the questions; `baselines/NAME/` hold those of each
+    baseline. The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be
+    encoded is an error, because a benchmark with missing candidates is another benchmark.
     """
     from uvrlab.evaluation import answers_report, evaluate_report, modes_report
     from uvrlab.models.device import torch_device
-    from uvrlab.models.encode import Embedder
+    from uvrlab.models.embedder import load
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
     device = torch_device(config.run.device)
@@ -42,7 +42,7 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     of_base = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
     scored, answered = [], []
     for path, folder, wanted in ((inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)):
-        embedder = Embedder.load(path, device)
+        embedder = load(path, device)
         scored.append(score(embedder, bench, own, config.run.workers, config.run.seed, wanted))
         folder.mkdir(exist_ok=True)
         results.write(folder, scored[-1].evaluation)
@@ -52,6 +52,12 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     report = evaluate_report.make(config, bench, trained, base, incumbent)
     modes_report.add(report, scored[0], base, config.run.seed)
     answers_report.add(report, answered[0], answered[1], config.run.seed)
+
+    def beside(embedder: Any, wanted: Any) -> results.Evaluation:
+        return score(embedder, bench, own, config.run.workers, config.run.seed, wanted).evaluation
+
+    found = baselines.evaluate(own.baselines, own.modes, beside, device, out / "baselines")
+    baselines.add(report, trained, found, config.run.seed, own.bootstrap)
     return report
 
 

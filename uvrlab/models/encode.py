@@ -73,12 +73,22 @@ class Embedder:
         """Load a model directory, a backbone or published checkpoint's folder, or a backbone's name.
 
         The golden vectors of a model directory are checked. `template` is for folders that do not say how they are read: "last" for
-        GVE, "embed" (the default) for UME-R1 and bare backbones.
+        GVE, "embed" for UME-R1 and bare backbones; by default as the folder's own files tell.
         """
         from uvrlab.models.modeldir import load_model
 
         loaded = load_model(path, device=device, template=template)
         return cls(loaded.spec, loaded.model, loaded.tokenizer, loaded.preprocess, loaded.digest, device)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What the model can be asked for: thinking needs a read-out that stands in a response."""
+        return ("speed", "think") if self.preprocess.template == "embed" else ("speed",)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What an item may hold."""
+        return ("text", "image", "video", "audio") if self.spec.hears else ("text", "image", "video")
 
     @property
     def width(self) -> int:

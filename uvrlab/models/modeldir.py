@@ -21,11 +21,11 @@ from uvrlab.models.attention import install
 from uvrlab.models.backbones import BACKBONES, backbone
 from uvrlab.models.golden import golden_items
 from uvrlab.models.preprocess import Preprocess, default_preprocess
-from uvrlab.runs import PLACES
+from uvrlab.models.published import MARK, TEMPLATES, recognise
+from uvrlab.runs import PLACES, digest_json
 
 ASSETS = Path(__file__).parent.parent / "assets"
 GOLDEN_COSINE = 0.9999
-MARK = "uvrlab.json"  # names the table's row in a backbone folder that we wrote
 
 
 class ModelError(RuntimeError):
@@ -111,9 +111,17 @@ def load_backbone(name_or_path: str | Path, *, device: str = "cpu", dtype: str |
     folder = backbone_folder(name_or_path)
     spec = identify(folder)
     kind = getattr(torch, dtype or ("float32" if device == "cpu" else "bfloat16"))
-    model = getattr(transformers, spec.model_class).from_pretrained(folder, dtype=kind, use_safetensors=True, local_files_only=True)
+    digest = weights_digest(folder)
+    model, told = getattr(transformers, spec.model_class).from_pretrained(
+        folder, dtype=kind, use_safetensors=True, local_files_only=True, output_loading_info=True
+    )
+    if missing := sorted(told["missing_keys"]):
+        raise ModelError(
+            f"{folder}: its weights lack {len(missing)} tensors of {spec.model_class}, first {missing[0]}; they would be random, "
+            "expected a whole checkpoint"
+        )
     processor = getattr(transformers, spec.processor_class).from_pretrained(folder, local_files_only=True)
-    return LoadedBackbone(spec, install(model.to(device).eval()), processor, weights_digest(folder), str(name_or_path))
+    return LoadedBackbone(spec, install(model.to(device).eval()), processor, digest, str(name_or_path))
 
 
 @dataclass(frozen=True)
@@ -187,14 +195,17 @@ def load_model(
     """Load a model directory, or a backbone alone by name or folder.
 
     `merge` folds the adapter into the weights, for encoding; leave it False to train on. `check` compares the golden vectors.
-    `template` says how a folder that is no model directory is read out.
+    `template` says how a folder that is no model directory is read out; by default as its own files tell, else "embed".
     """
     folder = Path(path)
     if not (folder / "backbone.json").exists():
         loaded = load_backbone(path, device=device)
         install_readouts(loaded)
-        preprocess = default_preprocess(loaded.spec, template or "embed")
-        return LoadedModel(loaded.spec, loaded.model, loaded.processor, preprocess, loaded.digest, loaded.source)
+        template = template or TEMPLATES.get(recognise(backbone_folder(path)) or "", "embed")
+        preprocess = default_preprocess(loaded.spec, template)
+        # The same weights read in another way are another model, whose vectors must not be taken for each other.
+        digest = loaded.digest if template == "embed" else digest_json([loaded.digest, template])
+        return LoadedModel(loaded.spec, loaded.model, loaded.processor, preprocess, digest, loaded.source)
     return _load_directory(folder, device, merge, check)
 
 
