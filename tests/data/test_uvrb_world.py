@@ -125,6 +125,15 @@ def test_a_spatial_text_says_nothing_of_motion_and_a_theme_nothing_of_looks(buil
     assert not any(mentions(text).backgrounds for text in texts["VDC-O"])
 
 
+def test_a_clip_that_could_not_be_rendered_is_asked_about_nowhere_and_the_rest_stays(built):
+    made, found = Benchmark(), built[1]
+    lost = {"uvrb-000001", "uvrb-000002-camera", "uvrb-long-000003"}
+    add_uvrb(made, [row(s) for name, s in found.items() if name not in lost], 0)
+    assert not lost & {r["item"]["clip_id"] for r in (*made.queries, *made.corpus)}
+    assert not made.rejects
+    assert len({q["dataset"] for q in made.queries}) == 16
+
+
 # Moments.
 
 

@@ -84,7 +84,8 @@ def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: Ingest
         made.decoded, made.reused = made.decoded + rendered, made.reused + reused
         progress.step(rendered + reused)
 
-    for wanted, clips in ((splits, made.clips), (judged, made.judged)):
+    mirrored: list[Row] = []
+    for wanted, clips in ((splits, made.clips), (judged, mirrored)):
         for found in world_clips(pool, own.world, wanted, shards, done):
             if isinstance(found, Reject):
                 made.rejects.append(found)
@@ -92,7 +93,8 @@ def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: Ingest
                 clips.append(found)
     benchmark.add_world(made.benchmark, [c for c in made.clips if c["split"] == "test"], own.seed)
     if judged:
-        made.uvrb = add_uvrb(made.benchmark, made.judged, own.seed)
+        made.judged += mirrored
+        made.uvrb = add_uvrb(made.benchmark, mirrored, own.seed)
 
 
 def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: ShardWriter, own: IngestConfig, out: Path) -> None:
