@@ -1,8 +1,9 @@
 """UVRD from the world, at a tenth and at full size: seconds, pairs a second, and whether memory grows; local processes and Ray.
 
-`python bench/synthesize.py [--clips N] [--pairs-per-clip K] [--ray-clips N] [--source DIR] [--work DIR]`. Clips are rendered once, by
-the stage `ingest`, or taken from a run of it that is there (`--source`), and their time is not counted. Every measurement is a process of its own: clips are measured for the filters (one decode
-each), then worded. Peak memory is resident memory of that process, and of the largest of its workers.
+`python bench/synthesize.py [--clips N] [--pairs-per-clip K] [--ray-clips N] [--source DIR] [--work DIR]`. Clips are rendered once,
+by the stage `ingest`, or taken from a run of it that is there (`--source`), and their time is not counted. Every measurement is a
+process of its own: clips are measured for the filters (one decode each), then worded. Peak memory is resident memory of that
+process, and of the largest of its workers.
 """
 
 from __future__ import annotations

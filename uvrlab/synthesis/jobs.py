@@ -69,7 +69,7 @@ def survey(job: Job) -> dict[str, Any]:
 
 
 def _tasks(subject: Subject, seed: int) -> list[str]:
-    """What the captioner writes for this clip; a composed task counts where a reference leads to the clip, a cut where it has frames."""
+    """What the captioner writes for this clip: a composed task where a reference leads to it, a cut where it has the frames."""
     rng = stable_rng(seed, "survey", subject.view.row["clip_id"])
     able = subject.provider.tasks(subject.view) - (CUT if frames_in(subject.view.row) < MIN_FRAMES else frozenset())
     return sorted(task for task in able if task not in COMPOSED or next(leads(subject, task, rng), None) is not None)

@@ -116,7 +116,7 @@ class Passes:
         return measure_similarity(*arguments) + measure_unaided(*arguments)
 
     def known(self) -> Known:
-        """What the finished survey comes to; clips that look alike are compared by their vectors too, where there is an embedder."""
+        """What the finished survey comes to. With an embedder, clips that look alike are compared by their vectors too."""
         own = self.own.filters
         judges = (self._vectors, domains(own.embedder)) if own.enabled and own.embedder else ()
         return Known.of(self.surveyed, self.n_shards, self.own, self.seed, *judges)

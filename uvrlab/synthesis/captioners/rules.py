@@ -29,7 +29,7 @@ SLACK_S = 0.05
 class Rules:
     """A given caption plus dominant colours, light, motion, the view's own motion, cuts and loudness, each with its time."""
 
-    name, version, concurrency = "rules", "rules-1", 1
+    name, version, concurrency = "rules", "rules-2", 1
 
     def check(self, view: ClipView) -> None:
         return None
