@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ class Passes:
         tables = {name: [row for r in made for row in r[name]] for name in (*TABLES, "rejects")}
         tables["filters"] += self._embedded(tables["pairs"], clips)
         dropped = apply(tables["filters"]).pairs
-        tables["pairs"] = [row for row in tables["pairs"] if row["pair_id"] not in dropped]
+        scores = _scores(tables["filters"])
+        kept = [row for row in tables["pairs"] if row["pair_id"] not in dropped]
+        tables["pairs"] = [{**row, "scores": json.dumps(scores.get(row["pair_id"], {}), sort_keys=True)} for row in kept]
         tables["traces"] = [row for row in tables["traces"] if row["pair_id"] not in dropped]
         gone = [known.dropped[name] for name in clips if name in known.dropped]
         faults = self.surveyed.rows(number, "rejects") + [r.row() for r in results if isinstance(r, Reject)]
@@ -138,3 +141,12 @@ class Passes:
 
             self._embedder = Embedder.load(embedder, device=self.device)
         return self._embedder
+
+
+def _scores(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """{pair id: {filter: score}}, from rows of the table `filters`."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        if row["pair_id"] is not None and row["score"] is not None:
+            found[row["pair_id"]][row["filter"]] = row["score"]
+    return found
