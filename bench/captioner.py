@@ -2,7 +2,8 @@
 
 `python bench/captioner.py FOLDER [--captions FILE] [--work DIR] [--out FILE]`. The server is tests/synthesis/chat_server.py, a
 process of its own on loopback: one request in ten gets a 503 first, one an answer too short at first, one never a valid one. What
-it logged is counted: a request whose good answer was kept must never be sent again.
+it logged is counted: a request whose good answer was kept must never be sent again. Those under way when the run is killed (at most
+`concurrency`, 8) are answered to nobody, and are.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def logged(log: Path) -> list[dict[str, Any]]:
 
 
 def counted(rows: list[dict[str, Any]], before: list[dict[str, Any]]) -> dict[str, int]:
-    """Requests of one run, and how many of them asked for what had been answered, and so kept, before they were sent."""
+    """Requests of one run, and how many of them asked for what the server had answered well before."""
     answered = Counter(row["body"] for row in before if row["status"] == 200)
     again = 0
     for row in sorted(rows, key=lambda row: row["start"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from uvrlab.synthesis.captioners.answers import problems, text_problems
 from uvrlab.synthesis.captioners.base import PROFILES, ProviderError, draw_profile
 from uvrlab.synthesis.captioners.facts import Facts, Stretch, _livelier, measure_facts
 from uvrlab.synthesis.captioners.loudness import Loudness, measure_loudness
-from uvrlab.synthesis.captioners.rules import Rules
+from uvrlab.synthesis.captioners.rules import Rules, _continuation
 from uvrlab.synthesis.captioners.styles import write
 from uvrlab.synthesis.view import ClipView
 
@@ -256,6 +257,15 @@ def test_changes_lead_only_between_windows_of_one_video(clips: list[tuple[Scene,
     assert RULES.strategies(first, half, rest) == ("continuation",)  # the rest of the very same clip
     with pytest.raises(ProviderError, match="does not lead"):
         RULES.change(early, given_item, other, "identity+action", np.random.default_rng(0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(facts=_facts(), seed=st.integers(0, 20))
+def test_a_continuation_keeps_its_range_whatever_was_measured(facts: Facts, seed: int) -> None:
+    """A pan with motion that has a place and a direction would be 17 words of 15; "next hardly any motion" 4 of 5 at least."""
+    pan = replace(facts, view="right", motion=2.0, heading="right", place="bottom centre")
+    for measured in (facts, pan, replace(facts, view="unclear", motion=0.0)):
+        assert not text_problems("continuation", _continuation(measured, np.random.default_rng(seed)))
 
 
 def test_what_does_not_decode_is_a_reject_and_planning_decodes_nothing(real_clip: Callable[..., Row]) -> None:
