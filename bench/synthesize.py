@@ -1,8 +1,9 @@
 """UVRD from the world, at a tenth and at full size: seconds, pairs a second, and whether memory grows; local processes and Ray.
 
-`python bench/synthesize.py [--clips N] [--pairs-per-clip K] [--ray-clips N] [--work DIR]`. Clips are rendered once, by the stage
-`ingest`, and their time is not counted. Every measurement is a process of its own: clips are measured for the filters (one decode
-each), then worded. Peak memory is resident memory of that process, and of the largest of its workers.
+`python bench/synthesize.py [--clips N] [--pairs-per-clip K] [--ray-clips N] [--source DIR] [--work DIR]`. Clips are rendered once,
+by the stage `ingest`, or taken from a run of it that is there (`--source`), and their time is not counted. Every measurement is a
+process of its own: clips are measured for the filters (one decode each), then worded. Peak memory is resident memory of that
+process, and of the largest of its workers.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=2280)
     parser.add_argument("--pairs-per-clip", type=int, default=9)
     parser.add_argument("--ray-clips", type=int, default=128, help="clips of the comparison with Ray; 0: none")
+    parser.add_argument("--source", type=Path, help="a clips run to take instead of rendering one")
     parser.add_argument("--work", type=Path, default=Path("work/bench-synthesize"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/synthesize.json"))
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
@@ -100,7 +102,7 @@ def main() -> None:
         row = one(Path(source), Path(out), int(pairs), executor)
         (Path(out) / "row.json").write_text(json.dumps(row))
         return
-    source = clips_run(args.work, args.clips)
+    source = args.source or clips_run(args.work, args.clips)
     few = subset(source, args.work / "few", args.clips // 10)
     rows = {
         "a tenth": measured(few, args.work / "out-few", args.pairs_per_clip, "local"),

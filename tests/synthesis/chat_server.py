@@ -2,7 +2,7 @@
 
 `python chat_server.py LOG DELAY_S` prints its port. A request whose seed ends in 7 gets a 503 first (with Retry-After), in 8 an
 answer without enough words first, in 9 never a valid one; one without a key gets a 401. LOG gets a JSON line a request: when it
-came and went, and the digest of its body.
+came and went, the digest of its body, and the status of the reply.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ class Handler(BaseHTTPRequestHandler):
             first = digest not in SEEN
             SEEN.add(digest)
         time.sleep(DELAY_S)
+        status = 200
         if self.headers["Authorization"] is None:
-            self._send(401, {"error": "no key"}, {})
+            status = 401
+            self._send(status, {"error": "no key"}, {})
         elif first and body["seed"] % 10 == 7:
-            self._send(503, {"error": "busy"}, {"Retry-After": "0.2"})
+            status = 503
+            self._send(status, {"error": "busy"}, {"Retry-After": "0.2"})
         else:
             repaired = any(m["role"] == "assistant" for m in body["messages"])
             short = body["seed"] % 10 == 9 or (body["seed"] % 10 == 8 and not repaired)
@@ -66,6 +69,7 @@ class Handler(BaseHTTPRequestHandler):
             "body": digest,
             "seed": body["seed"],
             "parts": parts,
+            "status": status,
             "auth": self.headers["Authorization"],
         }
         with LOCK, LOG.open("a") as file:

@@ -13,8 +13,8 @@ from uvrlab.data.world import sample_scene, to_clip_row
 Row = dict[str, Any]
 
 
-def world_row(split: Any, index: int) -> Row:
-    scene = sample_scene(split, index)
+def world_row(split: Any, index: int, family_size: int = 4) -> Row:
+    scene = sample_scene(split, index, family_size=family_size)
     audible = scene.track == "sound"
     return {
         **to_clip_row(scene),
@@ -34,7 +34,7 @@ def real_row(name: str, *, caption: str | None = "A dog runs over a meadow.", st
 
 
 @pytest.fixture
-def world_clip() -> Callable[[Any, int], Row]:
+def world_clip() -> Callable[..., Row]:
     return world_row
 
 

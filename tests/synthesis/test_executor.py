@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from uvrlab.config import Config, RunConfig, SynthesizeConfig
-from uvrlab.data.schema import write_table
+from uvrlab.data.schema import read_table, write_table
 from uvrlab.data.workers import AHEAD, Reject
 from uvrlab.data.world import render_clip, sample_scene
 from uvrlab.runs import sha256_file, working
@@ -123,4 +124,13 @@ def test_a_killed_run_keeps_its_shards_and_ends_with_the_same_bytes(rendered: Pa
     with working("whole"):
         report = run(config, {"clips": rendered / "in"}, rendered / "whole")
     assert report.counts["pairs"] == 32 and report.counts["filters"] > 32
+    _a_pair_bears_its_scores(rendered / "whole")
     assert _digests(rendered / "again") == _digests(rendered / "whole")
+
+
+def _a_pair_bears_its_scores(uvrd: Path) -> None:
+    """What the table of filters says of a pair stands in the pair, so that a sampler needs no join."""
+    rows = [row for row in read_table("filters", uvrd / "filters") if row["pair_id"]]
+    for pair in read_table("pairs", uvrd / "pairs"):
+        assert json.loads(pair["scores"]) == {r["filter"]: r["score"] for r in rows if r["pair_id"] == pair["pair_id"]}
+    assert rows

@@ -16,8 +16,9 @@ from uvrlab.config import SynthesizeConfig
 from uvrlab.data.schema import STYLES, WORD_RANGES, to_arrow
 from uvrlab.data.world import Scene, attribute_combos
 from uvrlab.synthesis.captioners.given import Given
+from uvrlab.synthesis.captioners.rules import Rules
 from uvrlab.synthesis.captioners.world import World
-from uvrlab.synthesis.drafts import subclip
+from uvrlab.synthesis.drafts import Subject, leads, subclip
 from uvrlab.synthesis.extend import Extension, extend
 from uvrlab.synthesis.plan import GIVEN, Cell
 from uvrlab.synthesis.view import ClipView
@@ -209,6 +210,13 @@ def test_a_clip_of_three_frames_keeps_its_caption_and_rejects_its_sub_clip(real_
     made = _given(real_clip("blip", frames=3), {Cell("T2V", GIVEN): 1, Cell("V2V"): 1})
     assert [p["task"] for p in made.pairs] == ["T2V"]
     assert "3 frames are too few" in made.rejects[0]["detail"]
+
+
+def test_a_long_clip_of_three_frames_has_no_halves(real_clip: Callable[..., Any]) -> None:
+    """A minute at a twentieth of a frame a second could be cut in two by its length, not by its frames."""
+    view = ClipView({**real_clip("slow", frames=1800), "fps": 0.05}, Path())
+    subject = Subject(view, [], Rules(), SynthesizeConfig())
+    assert [lead for task in ("TI2V", "TV2V") for lead in leads(subject, task, np.random.default_rng(0))] == []
 
 
 @given(n=st.integers(4, 5000), fps=st.floats(5.0, 60.0), seed=st.integers(0, 99))

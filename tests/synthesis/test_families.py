@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from uvrlab.data.schema import write_table
-from uvrlab.synthesis.families import families, references, shards
+from uvrlab.synthesis.families import LARGEST, families, references, shards
 
 Row = dict[str, Any]
 
@@ -31,3 +31,11 @@ def test_a_window_refers_to_the_nearest_earlier_windows_of_its_video(real_clip: 
     windows = [{**real_clip(f"v@{i}", start_s=3.0 * i), "parent_id": "v"} for i in range(9)]
     assert references(0, windows) == []
     assert [r["clip_id"] for r in references(8, windows)] == ["v@7", "v@6", "v@5", "v@4", "v@3", "v@2"]
+
+
+def test_an_endless_recording_is_no_endless_shard(tmp_path: Path, real_clip: Callable[..., Any]) -> None:
+    """Of 600 windows of one video a shard holds 256 at most, whatever its size; none is lost."""
+    rows = [{**real_clip(f"v@{i}", start_s=3.0 * i), "parent_id": "v"} for i in range(600)]
+    write_table("clips", rows, tmp_path)
+    for size in (10, LARGEST):
+        assert [[len(f) for f in shard] for shard in shards(tmp_path, size)] == [[256], [256], [88]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,20 @@ def test_nearest_earlier_clips_are_those_of_comparing_all_with_all() -> None:
         assert copy == "0" or row["detail"].startswith(f"{number}/")
 
 
-def test_vectors_are_compared_where_they_are_given() -> None:
-    frames = moving(noise(), 1)
-    marks = dict.fromkeys("ab", fingerprint(frames, None))
-    clips = [{"clip_id": name, "source": "folder", "split": "train", "tags": []} for name in "ab"]
-    vectors = {"a": np.array([1.0, 0.0]), "b": np.array([0.6, 0.8])}
-    own = OWN.model_copy(update={"duplicate_vector": 0.5})
-    found = [row for row in duplicates(clips, marks, own, vectors) if row["filter"] == "duplicate_vector"]
-    assert [(row["clip_id"], row["score"], row["verdict"]) for row in found] == [("b", 0.6, "drop")]
+def test_clips_that_look_alike_are_compared_by_their_vectors_where_the_embedder_covers_them() -> None:
+    """`c` looks like nothing else, so nobody encodes it; `a` and `b` have a cosine of 0.6."""
+    marks = dict.fromkeys("ab", fingerprint(moving(noise(), 1), None)) | {"c": fingerprint(moving(noise(7), 1), None)}
+    clips = [{"clip_id": name, "source": "folder", "split": "train", "tags": None} for name in "abc"]
+    own, asked = OWN.model_copy(update={"duplicate_vector": 0.5}), []
+
+    def embed(names: Sequence[str]) -> dict[str, np.ndarray]:
+        asked.append(list(names))
+        return {"a": np.array([1.0, 0.0]), "b": np.array([0.6, 0.8])}
+
+    for covered, verdict in ((frozenset({"real"}), "drop"), (frozenset({"world"}), "not judged")):
+        rows = [row for row in duplicates(clips, marks, own, embed, covered) if row["filter"] == "duplicate_vector"]
+        assert [(r["clip_id"], r["score"], r["verdict"], r["detail"]) for r in rows] == [("b", 0.6, verdict, "a")]
+    assert asked == [["a", "b"]] * 2
 
 
 def test_nearly_all_real_clips_are_kept(shared: Path) -> None:

@@ -68,6 +68,17 @@ def test_each_split_has_the_configured_mix_and_pretrain_and_test_make_no_pairs(t
     assert report.page.html()
 
 
+@pytest.mark.parametrize("family_size", [2, 3])
+def test_composed_tasks_keep_their_share_in_small_families(
+    tmp_path: Path, world_clip: Callable[..., Any], family_size: int
+) -> None:
+    """60 clips x 4 pairs: 89/1549 of 240 are 13.8 TI2V, 35/1549 are 5.4 TV2V; a clip with one sibling has one way less to it."""
+    _, out = _run(tmp_path, [world_clip("train", i, family_size) for i in range(60)])
+    tasks = Counter(p["task"] for p in read_table("pairs", out / "pairs"))
+    for task in ("TI2V", "TV2V"):
+        assert abs(tasks[task] - 240 * UVRD[task] / 1549) <= 2, tasks  # type: ignore[index]
+
+
 def _digests(folder: Path) -> dict[str, str]:
     return {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.parquet"))}
 
@@ -126,6 +137,15 @@ def test_clips_without_caption_give_frames_and_sub_clips_only(tmp_path: Path, re
         tasks.setdefault(pair["target"]["clip_id"][0], set()).add(pair["task"])
     assert tasks == {"c": {"T2V", "I2V", "V2V"}, "d": {"I2V", "V2V"}}
     assert any("very query" in warning for warning in report.warnings)
+
+
+def test_a_clip_of_three_frames_gives_what_its_caption_gives(tmp_path: Path, real_clip: Callable[..., Any]) -> None:
+    """A minute at a twentieth of a frame a second, as camera traps make it: too few frames to cut, long enough to halve."""
+    slow = {**real_clip("slow", frames=1800), "fps": 0.05, "split": "train"}
+    usual = [real_clip(f"c{i}", caption=f"Clip number {i} shows a dog.") for i in range(9)]
+    report, out = _run(tmp_path, [slow, *usual], provider="given", tasks={"T2V": 0.5, "I2V": 0.25, "V2V": 0.25}, pairs_per_clip=1)
+    assert {p["task"] for p in read_table("pairs", out / "pairs") if p["target"]["clip_id"] == "slow"} == {"T2V"}
+    assert report.counts["rejects"] == 0
 
 
 def test_too_many_rejects_stop_the_stage_with_the_remedy(tmp_path: Path, clips: list[Row], real_clip: Callable[..., Any]) -> None:

@@ -117,7 +117,7 @@ FAULTS: dict[str, tuple[tuple[str, Callable[[Rows], Any]], tuple[str, str]]] = {
     ),
     "a query without positive": (
         ("queries", lambda r: r[0].update(positives=[])),
-        ("queries", "n_positives is within 1 and 1e+09"),
+        ("queries", "a query has a positive"),
     ),
     "a candidate twice": (("corpus", lambda r: r.append(r[0])), ("corpus", "candidate_id is unique in its dataset")),
     "a candidate nobody knows": (

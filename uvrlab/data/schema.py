@@ -28,6 +28,7 @@ WORD_RANGES |= dict.fromkeys(("continuation", "viewpoint", "condition", "action"
 # What a caption style asks of a model, in UVRB's words; the paper's partially relevant queries are PR.
 STYLE_ABILITIES = {"concise": "CG", "rich": "FG", "abstract": "CG", "keywords": "CG", "partial": "PR"}
 NEEDS = ("picture", "sound", "both")
+DECISIONS = ("filter:", "trace:")  # reasons of rejects that are decisions of the quality control, and no faults
 
 _STR, _F32, _F64, _I32, _I64, _BOOL = pa.string(), pa.float32(), pa.float64(), pa.int32(), pa.int64(), pa.bool_()
 _STRS = pa.list_(_STR)

@@ -24,6 +24,7 @@ SUBCLIP_SHARE = (0.25, 0.5)  # of the clip's length
 SUBCLIP_S = (0.5, 10.0)
 REFERENCE_S = (2.0, 10.0)  # of a TV2V query
 MIN_FRAMES = 4
+CUT = frozenset({"T2I", "I2V", "V2V"})  # need a frame or a sub-clip of the clip itself
 FRAME_STYLES = ("frame", "frame_rich")
 
 
@@ -173,8 +174,8 @@ def _from_span(subject: Subject, rng: np.random.Generator) -> Iterator[Lead]:
 
 
 def _halves(view: ClipView, rng: np.random.Generator) -> Iterator[tuple[ClipView, ClipView]]:
-    """The clip cut in two parts of at least 2 s, at any frame; nothing where it is too short."""
-    n, least = frames_in(view.row), math.ceil(REFERENCE_S[0] * view.row["fps"])
+    """The clip cut in two parts of at least 2 s and 4 frames, at any frame; nothing where it is too short."""
+    n, least = frames_in(view.row), max(MIN_FRAMES, math.ceil(REFERENCE_S[0] * view.row["fps"]))
     if n >= 2 * least:
         cut = int(rng.integers(least, n - least + 1))
         yield part(view, 0, cut), part(view, cut, n)

@@ -1,13 +1,14 @@
 """The clips table as synthesis reads it: a family at a time, in table order, so that memory does not grow with the table.
 
 A family is a run of neighbouring rows: siblings of the world (tag `family:...`) or the windows of one video. Its clips are
-references for each other. A shard is as many whole families as fill it.
+references for each other. A shard is as many whole families as fill it; a family of more than `LARGEST` clips counts as several,
+or one endless recording would be one endless shard.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from uvrlab.data import schema
 Row = dict[str, Any]
 PAIR_SPLITS = ("train", "val", "rl")  # a pretrain clip is for the backbone alone, a test clip for the benchmark alone
 MOST_REFERENCES = 6
+LARGEST = 256  # clips
 
 
 def shards(clips: Path, size: int) -> Iterator[list[list[Row]]]:
@@ -34,7 +36,8 @@ def families(clips: Path) -> Iterator[list[Row]]:
     """The families whose clips become pairs."""
     rows = (row for row in schema.iter_rows("clips", clips) if row["split"] in PAIR_SPLITS)
     for _, family in groupby(rows, key=family_of):
-        yield list(family)
+        while piece := list(islice(family, LARGEST)):
+            yield piece
 
 
 def family_of(row: Row) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from uvrlab.config import SynthesizeConfig
 from uvrlab.data.world import stable_rng
 from uvrlab.synthesis.captioners import Captioner, ProviderError, captioner
-from uvrlab.synthesis.drafts import Subject, leads
+from uvrlab.synthesis.drafts import CUT, MIN_FRAMES, Subject, frames_in, leads
 from uvrlab.synthesis.extend import Extension, Row, extend
 from uvrlab.synthesis.filters import measure_clip, measure_text
 from uvrlab.synthesis.plan import Cell
@@ -69,9 +69,9 @@ def survey(job: Job) -> dict[str, Any]:
 
 
 def _tasks(subject: Subject, seed: int) -> list[str]:
-    """What the captioner writes for this clip; a composed task counts where a reference leads to the clip."""
+    """What the captioner writes for this clip: a composed task where a reference leads to it, a cut where it has the frames."""
     rng = stable_rng(seed, "survey", subject.view.row["clip_id"])
-    able = subject.provider.tasks(subject.view)
+    able = subject.provider.tasks(subject.view) - (CUT if frames_in(subject.view.row) < MIN_FRAMES else frozenset())
     return sorted(task for task in able if task not in COMPOSED or next(leads(subject, task, rng), None) is not None)
 
 

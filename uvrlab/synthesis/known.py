@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import SynthesizeConfig
-from uvrlab.synthesis.filters import apply, duplicates, fingerprints
+from uvrlab.synthesis.filters import Embed, apply, duplicates, fingerprints
 from uvrlab.synthesis.plan import Cell, cells_at, fit, mix, place
 from uvrlab.synthesis.shards import Shards
 
@@ -24,13 +24,21 @@ class Known:
 
     pairs_per_clip: int
     dropped: dict[str, Row] = field(default_factory=dict)
-    twins: dict[str, Row] = field(default_factory=dict)
+    twins: dict[str, list[Row]] = field(default_factory=dict)
     able: Counter[str] = field(default_factory=Counter)
     _places: dict[str, tuple[float, Mapping[Cell, float]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, surveyed: Shards, n_shards: int, own: SynthesizeConfig, seed: int) -> Known:
-        """From the finished survey."""
+    def of(
+        cls,
+        surveyed: Shards,
+        n_shards: int,
+        own: SynthesizeConfig,
+        seed: int,
+        embed: Embed | None = None,
+        covered: frozenset[str] = frozenset(),
+    ) -> Known:
+        """From the finished survey; `embed` and `covered` as in `duplicates`."""
         known = cls(own.pairs_per_clip)
         able: dict[str, tuple[Kind, frozenset[str]]] = {}
         clips: list[Row] = []
@@ -42,7 +50,8 @@ class Known:
             known.dropped |= apply(rows).clips
             marks |= {name: mark for name, mark in fingerprints(rows).items() if name not in known.dropped}
             clips += [{"clip_id": name, **facts} for name, facts in notes["clips"].items()]
-        known._drop_twins(clips, marks, own)
+        if marks:
+            known._drop_twins(duplicates(clips, marks, own.filters, embed, covered))
         known._plan({name: kind for name, kind in able.items() if name not in known.dropped}, own, seed)
         return known
 
@@ -59,9 +68,9 @@ class Known:
         u, shares = self._places[clip_id]
         return cells_at(u, shares, self.pairs_per_clip)
 
-    def _drop_twins(self, clips: list[Row], marks: dict[str, np.ndarray], own: SynthesizeConfig) -> None:
-        rows = duplicates(clips, marks, own.filters) if marks else []
-        self.twins = {row["clip_id"]: row for row in rows}
+    def _drop_twins(self, rows: list[Row]) -> None:
+        for row in rows:
+            self.twins.setdefault(row["clip_id"], []).append(row)
         self.dropped |= apply(rows).clips
 
     def _plan(self, able: Mapping[str, tuple[Kind, frozenset[str]]], own: SynthesizeConfig, seed: int) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from uvrlab.config import StageConfig, SynthesizeConfig
+from uvrlab.data.schema import iter_rows
 from uvrlab.data.workers import Reject
 from uvrlab.progress import Progress
 from uvrlab.synthesis import jobs
+from uvrlab.synthesis.drafts import whole
 from uvrlab.synthesis.executor import Map, Result
 from uvrlab.synthesis.families import references, shards
 from uvrlab.synthesis.filters import apply
-from uvrlab.synthesis.filters.similarity import measure_similarity
+from uvrlab.synthesis.filters.similarity import domains, measure_similarity
 from uvrlab.synthesis.known import Known
 from uvrlab.synthesis.shards import Shards, by_shard
 from uvrlab.synthesis.unaided import measure_unaided
+from uvrlab.synthesis.view import ClipView
 
 Row = dict[str, Any]
 TABLES = ("pairs", "traces", "questions", "filters")
@@ -89,12 +95,14 @@ class Passes:
         tables = {name: [row for r in made for row in r[name]] for name in (*TABLES, "rejects")}
         tables["filters"] += self._embedded(tables["pairs"], clips)
         dropped = apply(tables["filters"]).pairs
-        tables["pairs"] = [row for row in tables["pairs"] if row["pair_id"] not in dropped]
+        scores = _scores(tables["filters"])
+        kept = [row for row in tables["pairs"] if row["pair_id"] not in dropped]
+        tables["pairs"] = [{**row, "scores": json.dumps(scores.get(row["pair_id"], {}), sort_keys=True)} for row in kept]
         tables["traces"] = [row for row in tables["traces"] if row["pair_id"] not in dropped]
         gone = [known.dropped[name] for name in clips if name in known.dropped]
         faults = self.surveyed.rows(number, "rejects") + [r.row() for r in results if isinstance(r, Reject)]
         tables["rejects"] = [*gone, *faults, *tables["rejects"], *dropped.values()]
-        measured = self.surveyed.rows(number, "filters") + [known.twins[name] for name in clips if name in known.twins]
+        measured = self.surveyed.rows(number, "filters") + [row for name in clips for row in known.twins.get(name, ())]
         tables["filters"] = measured + tables["filters"]
         left = {key: sum(r[key] for r in made) for key in ("duplicates", "unled")}
         used: Counter[str] = Counter()
@@ -107,9 +115,38 @@ class Passes:
         own = self.own.filters
         if not (own.enabled and own.embedder and pairs):
             return []
+        arguments = (pairs, clips, self.source, own, self._loaded(own.embedder))
+        return measure_similarity(*arguments) + measure_unaided(*arguments)
+
+    def known(self) -> Known:
+        """What the finished survey comes to. With an embedder, clips that look alike are compared by their vectors too."""
+        own = self.own.filters
+        judges = (self._vectors, domains(own.embedder)) if own.enabled and own.embedder else ()
+        return Known.of(self.surveyed, self.n_shards, self.own, self.seed, *judges)
+
+    def _vectors(self, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+        """Unit vectors of whole clips by id."""
+        from uvrlab.data.items import ClipIndex
+
+        names = set(wanted)
+        rows = [row for row in iter_rows("clips", self.source / "clips") if row["clip_id"] in names]
+        index = ClipIndex().add_rows(rows, self.source)
+        items = [index.item(whole(ClipView(row, self.source)), row["clip_id"]) for row in rows]
+        found = self._loaded(str(self.own.filters.embedder)).encode_or_reject(items)
+        return {rows[i]["clip_id"]: vector for i, vector in zip(found.kept, found.vectors, strict=True)}
+
+    def _loaded(self, embedder: str) -> Any:
         if self._embedder is None:
             from uvrlab.models.encode import Embedder
 
-            self._embedder = Embedder.load(own.embedder, device=self.device)
-        arguments = (pairs, clips, self.source, own, self._embedder)
-        return measure_similarity(*arguments) + measure_unaided(*arguments)
+            self._embedder = Embedder.load(embedder, device=self.device)
+        return self._embedder
+
+
+def _scores(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """{pair id: {filter: score}}, from rows of the table `filters`."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        if row["pair_id"] is not None and row["score"] is not None:
+            found[row["pair_id"]][row["filter"]] = row["score"]
+    return found

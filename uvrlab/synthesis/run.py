@@ -29,7 +29,7 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
         raise RunError(f"no clips in the splits {', '.join(PAIR_SPLITS)}; raise ingest.world.train or ingest.splits.train")
     with executor(config.run, captioner(work.own).concurrency) as run_jobs:
         work.survey(run_jobs)
-        known = Known.of(work.surveyed, work.n_shards, work.own, config.run.seed)
+        known = work.known()
         work.make(run_jobs, known)
     tally = Tally.of(work.made, work.n_shards)
     _check(tally, work)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from uvrlab.data.schema import DECISIONS
 from uvrlab.synthesis.captioners.base import STRATEGIES
 from uvrlab.synthesis.shards import Shards
 
 Row = dict[str, Any]
 EXAMPLES = 5  # pairs of a task
-DECISIONS = ("filter:", "trace:")  # reasons of rejects that are no faults
 
 
 @dataclass

@@ -233,12 +233,12 @@ def queries_frame(table: pa.Table, corpus: pd.DataFrame, clips: Clips) -> pd.Dat
 
 
 def rejects_frame(stages: Mapping[str, tuple[Path, int]]) -> pd.DataFrame:
-    """One row a stage: how many items were faulty, of how many; what a filter dropped is no fault."""
+    """One row a stage: how many items were faulty, of how many; what a filter of clips, pairs or traces dropped is no fault."""
     rows: list[dict[str, Any]] = []
     for stage, (folder, kept) in stages.items():
         file = folder / "rejects.parquet"
         reasons = schema.read_arrow("rejects", file)["reason"].to_pylist() if file.exists() else []
-        rejected = sum(not str(reason).startswith("filter:") for reason in reasons)
+        rejected = sum(not str(reason).startswith(schema.DECISIONS) for reason in reasons)
         rows.append({"stage": stage, "rejected": rejected, "share": rejected / max(rejected + kept, 1)})
     return pd.DataFrame(rows)
 

@@ -132,5 +132,5 @@ def verdicts(leaks: Sequence[Leak], n_clips: int, own: ValidateConfig, n_texts: 
     found = []
     for kind, (name, checked, allowed) in (clips | texts).items():
         judged = sorted({leak.judged for leak in leaks if leak.kind == kind})
-        found.append(Verdict("leakage", name, len(judged) <= allowed, checked, len(judged), judged[:SAMPLE_ROWS]))
+        found.append(Verdict("leakage", name, len(judged) <= allowed, checked, len(judged), judged[:SAMPLE_ROWS], allowed))
     return found

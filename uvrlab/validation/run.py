@@ -40,6 +40,7 @@ class Findings:
     verdicts: list[Verdict]
     leaks: list[leakage.Leak] = field(default_factory=list)
     tests: list[Drift] = field(default_factory=list)
+    mix: list[dict[str, Any]] = field(default_factory=list)  # rows of `mix_frame`
 
     @property
     def failed(self) -> list[Verdict]:
@@ -54,7 +55,7 @@ def run(config: StageConfig[Any], inputs: dict[str, Path], out: Path) -> StageRe
     if "reference" in inputs:
         write_json(out / "drift.json", [test.as_json() for test in found.tests])
     if found.failed:
-        page(found.verdicts, found.leaks, found.tests).write(out / "report.html")
+        page(found.verdicts, found.leaks, found.tests, found.mix).write(out / "report.html")
         raise ValidationFailed(found.failed, out / "verdict.json")
     return report(found)
 
@@ -69,6 +70,7 @@ def inspect(own: ValidateConfig, inputs: Mapping[str, Path], rendered: Path | No
     except TableError as error:
         return Findings([Verdict("schema", "every table follows its schema", False, 1, 1, [str(error)])])
     found = Findings([Verdict("schema", "every table follows its schema", True, len(frames), 0)])
+    found.mix = frames["mix"].to_dict("records") if mix else []
     found.verdicts += judge(frames, checks(own), rendered)
     del frames
     find_leaks(found, own, inputs, workers)
@@ -97,10 +99,13 @@ def find_leaks(found: Findings, own: ValidateConfig, inputs: Mapping[str, Path],
         (train, ours, lost), (judged, theirs, lost_too) = (hashed(rows, base, workers) for rows, base in sides)
         found.leaks += leakage.picture_leaks(train, judged, (ours, theirs), own.near_duplicate_bits)
         n_hashed, lost = len(judged), lost + lost_too
-        share = len(lost) / max(len(train) + len(judged) + len(lost), 1)
+        total = len(train) + len(judged) + len(lost)
+        share = len(lost) / max(total, 1)
         name = "the picture of a clip can be compared"
         found.verdicts.append(
-            Verdict("leakage", name, share <= own.max_reject_fraction, len(train) + len(judged) + len(lost), len(lost), lost[:10])
+            Verdict(
+                "leakage", name, share <= own.max_reject_fraction, total, len(lost), lost[:10], int(own.max_reject_fraction * total)
+            )
         )
     found.verdicts += leakage.verdicts(found.leaks, n_clips, own, len(texts), n_hashed)
 
@@ -123,4 +128,11 @@ def report(found: Findings) -> StageReport:
     tables = {v.table: v.checked for v in found.verdicts}
     counts = {"checks": len(found.verdicts), "failed": 0, "leaks": len(found.leaks)} | {f"rows_{n}": c for n, c in tables.items()}
     metrics = {"checks": Metric(value=len(found.verdicts), unit="checks"), "failed": Metric(value=0, unit="checks")}
-    return StageReport(stage="validate", metrics=metrics, counts=counts, page=page(found.verdicts, found.leaks, found.tests))
+    absent = [str(row["task"]) for row in found.mix if row["configured"] and not row["share"]]
+    warnings = (
+        [f"asked for and absent: {', '.join(absent)}; set their shares of synthesize.tasks to 0 to mean it"] if absent else []
+    )
+    shown = page(found.verdicts, found.leaks, found.tests, found.mix)
+    for words in warnings:
+        shown.warning(words)
+    return StageReport(stage="validate", metrics=metrics, counts=counts, warnings=warnings, page=shown)

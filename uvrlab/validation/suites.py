@@ -33,7 +33,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one check ended: rows looked at, rows that failed, and the ids of the first of them."""
+    """How one check ended: rows looked at, rows that failed, the ids of the first of them, and how many may fail."""
 
     table: str
     name: str
@@ -41,6 +41,7 @@ class Verdict:
     checked: int
     failed: int
     sample: list[str] = field(default_factory=list)
+    allowed: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,9 +64,9 @@ def one_of(column: str, values: tuple[Any, ...]) -> Check:
     return Check(f"{column} is one of {shown}", "ExpectColumnValuesToBeInSet", {"column": column, "value_set": list(values)})
 
 
-def between(column: str, low: float, high: float) -> Check:
+def between(column: str, low: float, high: float, words: str = "") -> Check:
     bounds = {"column": column, "min_value": low, "max_value": high}
-    return Check(f"{column} is within {low:g} and {high:g}", "ExpectColumnValuesToBeBetween", bounds)
+    return Check(words or f"{column} is within {low:g} and {high:g}", "ExpectColumnValuesToBeBetween", bounds)
 
 
 def matches(column: str, regex: str) -> Check:
@@ -152,12 +153,18 @@ def checks(own: ValidateConfig) -> dict[str, tuple[Check, ...]]:
             rows(1),
             claim("is_no_duplicate", "query_id is unique in its dataset"),
             *items("item"),
-            between("n_positives", 1, 1e9),
+            between("n_positives", 1, 1e9, "a query has a positive"),
             claim("positives_are_candidates", "positives are candidates of the dataset"),
             claim("pool_are_candidates", "the pool's ids are candidates of the dataset"),
         ),
-        "rejects": (between("share", 0, own.max_reject_fraction),),
-        "mix": (between("apart", 0, own.mix_tolerance),),
+        "rejects": (
+            between(
+                "share", 0, own.max_reject_fraction, f"at most {own.max_reject_fraction:.0%} of what a stage took in are rejects"
+            ),
+        ),
+        "mix": (
+            between("apart", 0, own.mix_tolerance, f"a task's share of the pairs is within {own.mix_tolerance:.0%} of the asked"),
+        ),
         "filters": (
             filled("filter"),
             one_of("verdict", ("keep", "drop", "not judged")),

@@ -18,6 +18,8 @@ from uvrlab.synthesis.view import ClipView
 RATE_FPS, MAX_FRAMES, HEIGHT = 8.0, 240, 120
 SOUND_RATE_HZ = 16_000
 MAX_STRETCHES = 10
+SLOW_S = 1.0  # what creeps less than a pixel from frame to frame shows over a second
+QUIET = 0.3  # strength below which the slow look counts, if it sees more
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,12 @@ def _measured(sha256: str, uri: str, base: str, start_s: float, end_s: float, fp
     sound = measure_loudness(wave, SOUND_RATE_HZ) if wave is not None and len(wave) else None
     found = flow.steps(frames, times - start_s)
     cuts = flow.cuts(found)
+    every = max(1, round(SLOW_S * (len(times) - 1) / max(times[-1] - times[0], SLOW_S)))
+    slow = flow.steps(frames[::every], times[::every] - start_s) if every > 1 else []
+    slow = [s for s in slow if not any(s.at_s - s.dt_s < cut <= s.at_s for cut in cuts)]
     numbers, luma = picture.colour_numbers(frames), picture.luma(frames)
     seen = [s for s in found if round(s.at_s, 2) not in cuts]
+    moving = _livelier(seen, slow)
     return Facts(
         duration_s=round(end_s - start_s, 2),
         width=frames.shape[2],
@@ -95,13 +101,18 @@ def _measured(sha256: str, uri: str, base: str, start_s: float, end_s: float, fp
         fields=tuple(picture.regions(numbers).items()),
         cuts_s=cuts,
         view=flow.view_word(seen),
-        motion=flow.strength(seen),
-        heading=flow.heading_word(seen),
-        place=flow.place_word(seen),
-        stretches=_stretches(end_s - start_s, cuts, times - start_s, numbers, luma, found, sound),
+        motion=flow.strength(moving),
+        heading=flow.heading_word(seen) if moving is seen else None,
+        place=flow.place_word(moving),
+        stretches=_stretches(end_s - start_s, cuts, times - start_s, numbers, luma, found, slow, sound),
         track="sound" if audible else "silent" if has_audio else "none",
         sound=sound,
     )
+
+
+def _livelier(steps: list[flow.Step], slow: list[flow.Step]) -> list[flow.Step]:
+    """The steps to judge motion by: from frame to frame, or where little moves so, over a second (its direction is then unsure)."""
+    return slow if flow.strength(steps) < min(QUIET, flow.strength(slow)) else steps
 
 
 def sample_times(start_s: float, end_s: float, fps: float) -> np.ndarray:
@@ -119,6 +130,7 @@ def _stretches(
     numbers: np.ndarray,
     luma: np.ndarray,
     found: list[flow.Step],
+    slow: list[flow.Step],
     sound: Loudness | None,
 ) -> tuple[Stretch, ...]:
     length = max(1.0, float(np.ceil(duration_s / MAX_STRETCHES)))
@@ -129,6 +141,7 @@ def _stretches(
         if not inside.any():
             continue
         steps = [s for s in found if start < s.at_s < end and round(s.at_s, 2) not in cuts]
+        moving = _livelier(steps, [s for s in slow if start <= s.at_s - s.dt_s and s.at_s <= end])
         made.append(
             Stretch(
                 start_s=round(float(start), 1),
@@ -136,9 +149,9 @@ def _stretches(
                 luma=round(float(luma[inside].mean()), 1),
                 colours=picture.shares(numbers[inside], most=2),
                 view=flow.view_word(steps),
-                motion=flow.strength(steps),
-                heading=flow.heading_word(steps),
-                place=flow.place_word(steps),
+                motion=flow.strength(moving),
+                heading=flow.heading_word(steps) if moving is steps else None,
+                place=flow.place_word(moving),
                 loud=sound is not None and any(a < end and b > start for a, b in sound.loud),
             )
         )

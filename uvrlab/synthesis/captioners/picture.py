@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 ROWS, COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+LIGHT = ("nearly black", "dark", "dim", "medium-bright", "bright", "very bright")
 Shares = tuple[tuple[str, float], ...]  # (colour, share of the picture), largest first
 _GREYS = ((0.16, "black"), (0.40, "dark grey"), (0.68, "grey"), (0.88, "light grey"), (2.0, "white"))
 # Upper edge of a hue (degrees) and its names: dark (value < 0.40), pale (saturation < 0.42 and value >= 0.55), and otherwise.
@@ -69,11 +70,7 @@ def luma(frames: np.ndarray) -> np.ndarray:
 
 
 def brightness_word(mean: float) -> str:
-    return next(
-        word
-        for edge, word in ((25, "nearly black"), (65, "dark"), (105, "dim"), (165, "bright"), (256, "very bright"))
-        if mean < edge
-    )
+    return next(word for edge, word in zip((25, 65, 95, 135, 165, 256), LIGHT, strict=True) if mean < edge)
 
 
 def colour_words(found: Shares | Sequence[tuple[str, float]]) -> str:

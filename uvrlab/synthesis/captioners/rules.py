@@ -29,7 +29,7 @@ SLACK_S = 0.05
 class Rules:
     """A given caption plus dominant colours, light, motion, the view's own motion, cuts and loudness, each with its time."""
 
-    name, version, concurrency = "rules", "rules-1", 1
+    name, version, concurrency = "rules", "rules-2", 1
 
     def check(self, view: ClipView) -> None:
         return None
@@ -80,8 +80,7 @@ class Rules:
         if task_of(item) == "TI2V":
             return valid(strategy, _image_change(old, new, strategy, rng))
         if strategy == "continuation":
-            said = [wording.view_phrase(new.view, rng), wording.motion_phrase(new)]
-            text = f"{pick(('after this', 'next', 'what follows:'), rng)} {' with '.join(s for s in said if s)}"
+            text = _continuation(new, rng)
         else:
             text = f"{pick(('the same video, but', 'as in this video, but'), rng)} {_CHANGES[strategy](old, new)}"
         return valid(strategy, sentence(text))
@@ -113,6 +112,16 @@ class Rules:
         ]
         level = f" ({found.sound.level_db:g} dBFS)" if found.sound else ""
         return [*lines, wording.sound_phrase(found) + level]
+
+
+def _continuation(new: Facts, rng: Generator) -> str:
+    """The view and what moves in it; the view alone where both are too many words, the motion where the view is unclear."""
+    lead, most = pick(("after this", "next", "what follows:"), rng), WORD_RANGES["continuation"][1]
+    view, motion = wording.view_phrase(new.view, rng), wording.motion_phrase(new)
+    if not view:
+        return f"{lead} there is {motion}"
+    text = f"{lead} {view} with {motion}"
+    return text if len(text.split()) <= most else f"{lead} {view}"
 
 
 def _viewpoint(old: Facts, new: Facts) -> str:

@@ -75,7 +75,7 @@ def _details(facts: Facts) -> list[str]:
 
 def _abstract(facts: Facts, given: str | None, profile: Profile, rng: Generator) -> str:
     pace = "still" if facts.motion < 0.05 else "calm" if facts.motion < 1.0 else "lively" if facts.motion < 6.0 else "busy"
-    light = "dark" if facts.luma < 65 else "dim" if facts.luma < 105 else "bright"
+    light = picture.brightness_word(facts.luma)
     parts: list[Part] = [(0, 0, sentence(f"a {pace}, {light} {pick(('piece of footage', 'scene', 'recording'), rng)}"))]
     steady = {"still": "seen from one fixed point", "nearly still": "seen from nearly one point", "unclear": ""}
     viewpoint = steady.get(facts.view, "seen from a viewpoint that travels")

@@ -6,6 +6,6 @@ Pure functions of a clip or a pair; the rows are those of the table `filters`. T
 from uvrlab.synthesis.filters.clip import measure_clip
 from uvrlab.synthesis.filters.table import FILTERS, Dropped, apply, judge
 from uvrlab.synthesis.filters.text import measure_text
-from uvrlab.synthesis.filters.twins import duplicates, fingerprints
+from uvrlab.synthesis.filters.twins import Embed, duplicates, fingerprints
 
-__all__ = ["FILTERS", "Dropped", "apply", "duplicates", "fingerprints", "judge", "measure_clip", "measure_text"]
+__all__ = ["FILTERS", "Dropped", "Embed", "apply", "duplicates", "fingerprints", "judge", "measure_clip", "measure_text"]

@@ -54,8 +54,24 @@ def _line(name: str, verdicts: Counter[tuple[str, str]], own: FiltersConfig) -> 
 def _show(report: Report, name: str, values: np.ndarray, total: int, own: FiltersConfig) -> None:
     rule, threshold = FILTERS[name], getattr(own, name)
     at = "no threshold" if threshold is None else f"threshold {threshold:g}"
-    report.histogram(values, rule.unit, caption=f"{name}: {rule.score} ({at}, {total - len(values)} of {total} without a score)")
-    report.lines({"kept": sweep(name, values, total)}, f"threshold of {name}, {rule.unit}".rstrip(", "), "kept, %")
+    caption = f"{name}: {rule.score} ({at}, {total - len(values)} of {total} without a score)"
+    if values.min() == values.max():
+        report.text(f"{caption}; every score is {values[0]:g}")
+        return
+    report.histogram(values, rule.unit, caption=caption)
+    curve = {f"kept, % of {total}, at every other threshold": sweep(name, values, total)}
+    report.lines(curve, f"threshold of {name}, {rule.unit}".rstrip(", "), keeps(name, values, total))
+
+
+def keeps(name: str, values: np.ndarray, total: int) -> str:
+    """In words, the thresholds that keep 99, 95, 90 and 50 percent of `total`; what has no score is kept at any."""
+    ordered = np.sort(values) if FILTERS[name].drops == "below" else np.sort(values)[::-1]
+    said = []
+    for percent in (99, 95, 90, 50):
+        least_dropped = int((1 - percent / 100) * total)
+        if 0 < least_dropped < len(ordered):
+            said.append(f"{percent} % at {ordered[least_dropped]:.3g}")
+    return f"kept: {', '.join(said)}" if said else "kept, %"
 
 
 def sweep(name: str, values: np.ndarray, total: int) -> list[tuple[float, float]]:

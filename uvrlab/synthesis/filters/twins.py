@@ -8,12 +8,13 @@ sound share most bits of a hash and are still no duplicates. Only whole clips ar
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from uvrlab.config import FiltersConfig
 from uvrlab.data.phash import clip_hashes, mean_bits, near
+from uvrlab.synthesis.filters.similarity import domain
 from uvrlab.synthesis.filters.table import FINGERPRINT, KEEP, Row, judge
 
 FRAMES, LUMA, CHROMA = 6, 8, 4  # frames of a clip, cells a side
@@ -23,6 +24,7 @@ N_BYTES = N_HASH + FRAMES * N_FRAME + N_SOUND
 SEARCH_BITS = 12.0  # of 64: candidates further apart are not compared
 SEARCH_LEVELS = 64.0  # pairs further apart are not written down; thresholds can be swept up to here
 CHUNK = 4096
+Embed = Callable[[Sequence[str]], Mapping[str, np.ndarray]]  # clip ids to unit vectors; a clip that cannot be encoded has none
 
 
 def fingerprint(frames: np.ndarray, wave: np.ndarray | None) -> np.ndarray:
@@ -65,11 +67,16 @@ def fingerprints(rows: Iterable[Row]) -> dict[str, np.ndarray]:
 
 
 def duplicates(
-    clips: Sequence[Row], marks: Mapping[str, np.ndarray], own: FiltersConfig, vectors: Mapping[str, np.ndarray] | None = None
+    clips: Sequence[Row],
+    marks: Mapping[str, np.ndarray],
+    own: FiltersConfig,
+    embed: Embed | None = None,
+    covered: frozenset[str] = frozenset(),
 ) -> list[Row]:
     """A `duplicate` row for each clip row that has a fingerprint: its distance to the nearest clip before it, where one is near.
 
-    With `vectors` (unit length, by clip id) a `duplicate_vector` row says the cosine of the same two. Time grows as N log N.
+    With `embed`, which is asked once and for clips that have a near one alone, a `duplicate_vector` row says the cosine of the same
+    two, judged where both lie in the domains that the embedder covers. Time grows as N log N.
     """
     clips = [clip for clip in clips if clip["clip_id"] in marks]
     hashes, thumbnails = _split([marks[clip["clip_id"]] for clip in clips])
@@ -80,13 +87,20 @@ def duplicates(
 
     pairs, found = near(hashes, hashes, SEARCH_LEVELS, apart)
     nearest = {int(later): (int(earlier), float(value)) for (earlier, later), value in zip(pairs, found, strict=True)}
+    asked = sorted({clips[i]["clip_id"] for i in {*nearest, *(mate for mate, _ in nearest.values())}})
+    vectors = embed(asked) if embed is not None and asked else {}
     rows = []
-    for i, clip_id in enumerate(clip["clip_id"] for clip in clips):
+    for i, clip in enumerate(clips):
         mate, value = nearest.get(i, (None, None))
-        other = "" if mate is None else clips[mate]["clip_id"]
-        rows.append(judge("duplicate", value, own, clip_id=clip_id, detail=other) if other else _alone(clip_id, own))
-        if vectors is not None and clip_id in vectors and other in vectors:
-            rows.append(judge("duplicate_vector", float(vectors[clip_id] @ vectors[other]), own, clip_id=clip_id, detail=other))
+        if mate is None:
+            rows.append(_alone(clip["clip_id"], own))
+            continue
+        named = {"clip_id": clip["clip_id"], "detail": clips[mate]["clip_id"]}
+        rows.append(judge("duplicate", value, own, **named))
+        if clip["clip_id"] in vectors and clips[mate]["clip_id"] in vectors:
+            cosine = float(vectors[clip["clip_id"]] @ vectors[clips[mate]["clip_id"]])
+            able = {domain(clip), domain(clips[mate])} <= covered
+            rows.append(judge("duplicate_vector", cosine, own, **named, able=able))
     return rows
 
 
