@@ -15,7 +15,7 @@ import numpy as np
 
 from uvrlab.data.decoding import Sampling
 from uvrlab.data.items import DecodedItem
-from uvrlab.models.foreign import ForeignEmbedder, Reading, folder_digest, normalised
+from uvrlab.models.foreign import ForeignEmbedder, Preprocessing, folder_digest, normalised
 from uvrlab.models.modeldir import ModelError
 
 # Model types with `get_text_features` and `get_image_features`, and how their text is padded: SigLIP was trained on full windows.
@@ -43,7 +43,7 @@ class DualEncoder(ForeignEmbedder):
         self.padding = MODEL_TYPES[model.config.model_type]
         window = getattr(model.config.text_config, "max_position_embeddings", 512)
         self.window = min(window, processor.tokenizer.model_max_length)
-        super().__init__(digest, self._texts(["a"])[0].shape[1], Reading(sampling, "dual"), device)
+        super().__init__(digest, self._texts(["a"])[0].shape[1], Preprocessing(sampling, "dual"), device)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> DualEncoder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,10 +24,11 @@ from uvrlab.data.items import DecodedItem, Item, ItemError
 from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.models.encode import Encoded, Entry, Mode
 from uvrlab.models.modeldir import weights_digest
+from uvrlab.models.modes import Reading
 
 
 @dataclass(frozen=True)
-class Reading:
+class Preprocessing:
     """How a foreign model reads media; `template` names its kind of read-out in results."""
 
     sampling: Sampling
@@ -39,7 +41,7 @@ class ForeignEmbedder(ABC):
     modes: tuple[Mode, ...] = ("speed",)
     modalities: tuple[str, ...] = ("text", "image", "video")
 
-    def __init__(self, digest: str, width: int, preprocess: Reading, device: str = "cpu") -> None:
+    def __init__(self, digest: str, width: int, preprocess: Preprocessing, device: str = "cpu") -> None:
         self.digest, self.width, self.preprocess, self.device = digest, width, preprocess, device
 
     @abstractmethod
@@ -69,12 +71,14 @@ class ForeignEmbedder(ABC):
         workers: int = 2,
         pool: MediaPool | None = None,
         mode: Mode = "speed",
+        **_: Any,
     ) -> Encoded:
         """As `encode`, but an item that cannot be encoded becomes a `Reject` and has no vector. `workers=0` decodes here."""
         if mode not in self.modes:
             raise ValueError(f"mode {mode!r}: a {self.preprocess.template} model has {', '.join(self.modes)} only")
         kept: list[int] = []
         rejects: list[Reject] = []
+        readings: list[Reading] = []
         rows, truncated = [np.zeros((0, self.width), np.float32)], 0
         with self._pool(items, workers, pool) as media:
             stream = enumerate(self._decoded(items, media))
@@ -82,11 +86,13 @@ class ForeignEmbedder(ABC):
                 rejects += [found for _, found in group if isinstance(found, Reject)]
                 good = [(i, found) for i, found in group if isinstance(found, DecodedItem)]
                 if good:
+                    begun = time.perf_counter()
                     vectors, cut = self.vectors([item for _, item in good])
+                    readings += [Reading("speed", 1000 * (time.perf_counter() - begun) / len(good))] * len(good)
                     rows.append(_unit(vectors, [item for _, item in good]))
                     kept += [i for i, _ in good]
                     truncated += cut
-        return Encoded(np.concatenate(rows), kept, rejects, truncated, [0] * len(kept))
+        return Encoded(np.concatenate(rows), kept, rejects, truncated, readings)
 
     def close(self) -> None:  # noqa: B027
         """Nothing is kept between calls."""

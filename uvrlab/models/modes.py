@@ -146,7 +146,7 @@ def consensus(samples: Array, readings: Sequence[Reading], thinking: Thinking) -
 
 def has_vector(reading: Reading, k: int) -> Array:
     """(k,) bool: whether sample j of an item has a vector of its own in at least one window."""
-    return np.array([[thought.read for thought in reading.thoughts[j::k]] for j in range(k)]).reshape(k, -1).any(axis=1)
+    return np.array([any(thought.read for thought in reading.thoughts[j::k]) for j in range(k)])
 
 
 def encode_auto(embedder: Embedder, items: Sequence[Any], router: Router, **options: Any) -> Encoded:

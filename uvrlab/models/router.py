@@ -67,8 +67,8 @@ def routes(disc: Sequence[Array], gen: Sequence[Array], *, budget: float, temper
     sure = np.array([certainty(row, temperature) for row in disc])
     found: list[Route] = [Route(False, False, float(known)) for known in sure]
     for start in (0, 1):
-        ends = [[-np.inf], sure[1 - start :: 2], [np.inf]]
-        threshold = np.quantile(np.concatenate(ends), budget, method="nearest")
+        others = np.array([-np.inf, *sure[1 - start :: 2], np.inf])
+        threshold = float(np.quantile(others, budget, method="nearest"))
         for i in range(start, len(sure), 2):
             if sure[i] < threshold:
                 surer = float(certainty(gen[i], temperature))

@@ -16,7 +16,7 @@ import numpy as np
 
 from uvrlab.data.decoding import Sampling
 from uvrlab.data.items import DecodedItem
-from uvrlab.models.foreign import ForeignEmbedder, Reading, folder_digest, normalised
+from uvrlab.models.foreign import ForeignEmbedder, Preprocessing, folder_digest, normalised
 from uvrlab.models.modeldir import ModelError
 
 OWN = "sentence_transformers."
@@ -29,7 +29,7 @@ class SentenceEmbedder(ForeignEmbedder):
 
     def __init__(self, model: Any, digest: str, device: str = "cpu") -> None:
         width = model.get_embedding_dimension() or len(model.encode(["a"], show_progress_bar=False)[0])
-        super().__init__(digest, width, Reading(Sampling(max_height=448), "sentence-transformers"), device)
+        super().__init__(digest, width, Preprocessing(Sampling(max_height=448), "sentence-transformers"), device)
         self.model = model.to(device).eval()
         self.modalities = tuple(name for name in ("text", "image", "video") if self._takes(name))
 

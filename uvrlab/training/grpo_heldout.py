@@ -42,8 +42,8 @@ class Measured:
 class Reader:
     """Gen vectors behind greedy thoughts, with a count of what was read."""
 
-    def __init__(self, roller: Roller, scenes: Scenes) -> None:
-        self.roller, self.scenes, self.thoughts, self.told = roller, scenes, list[Thought](), list[Told]()
+    def __init__(self, roller: Roller, scenes: Scenes | None = None) -> None:
+        self.roller, self.scenes, self.thoughts, self.told = roller, scenes or {}, list[Thought](), list[Told]()
 
     def __call__(self, items: Sequence[Any]) -> np.ndarray:
         """(B, D) vectors of some items."""

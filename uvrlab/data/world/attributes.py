@@ -105,7 +105,9 @@ def measure(told: Sequence[Told], seed: int = 0, bootstrap: int = 2000) -> Attri
         return None
     shown = [true(one.scene) for one in told]
     well = [float(one.well_formed) for one in told]
-    scores, density, tokens = [], {}, {}
+    scores: list[Attribute] = []
+    density: dict[str, float] = {}
+    tokens: dict[str, float] = {}
     for part in PARTS:
         claimed = [said(getattr(one, part)) for one in told]
         total = sum(getattr(one, f"{part}_tokens") for one in told)
