@@ -70,9 +70,13 @@ def survey(job: Job) -> dict[str, Any]:
 
 def _tasks(subject: Subject, seed: int) -> list[str]:
     """What the captioner writes for this clip: a composed task where a reference leads to it, a cut where it has the frames."""
-    rng = stable_rng(seed, "survey", subject.view.row["clip_id"])
     able = subject.provider.tasks(subject.view) - (CUT if frames_in(subject.view.row) < MIN_FRAMES else frozenset())
-    return sorted(task for task in able if task not in COMPOSED or next(leads(subject, task, rng), None) is not None)
+
+    def led(task: str) -> bool:
+        """Each task has its own draws: a shared generator would follow the order of a set, which differs by process."""
+        return next(leads(subject, task, stable_rng(seed, "survey", subject.view.row["clip_id"], task)), None) is not None
+
+    return sorted(task for task in able if task not in COMPOSED or led(task))
 
 
 def make(job: Job) -> dict[str, Any]:
