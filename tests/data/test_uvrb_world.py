@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uvrlab.config import Config, IngestConfig, WorldConfig
+from uvrlab.config import Config, IngestConfig, RunConfig, WorldConfig
 from uvrlab.data import schema
 from uvrlab.data.benchmark import Benchmark
 from uvrlab.data.uvrb import moments
@@ -170,18 +171,26 @@ def test_the_right_windows_are_those_in_which_the_meant_object_does_it(built):
 # The stage.
 
 
-def test_ingest_writes_sixteen_datasets_from_the_configured_number_and_none_by_default(tmp_path, monkeypatch):
+def ingest(out: Path, uvrb: int) -> str:
+    world = WorldConfig(train=1, val=0, test=1, family_size=1, uvrb=uvrb)
+    run_stage(Config(run=RunConfig(workers=1), ingest=IngestConfig(world=world)).for_stage("ingest"), {}, out)
+    names = {q["dataset"] for q in schema.read_table("queries", out / "benchmark" / "queries")}
+    assert {n for n in names if find(n)} == ({f"world-{n}" for n in DATASETS} if uvrb else set())
+    assert {c["clip_id"].split("-")[0] for c in schema.read_table("clips", out / "clips")} == {"world"}
+    return RunDir(out).digest
+
+
+def test_ingest_writes_sixteen_datasets_beside_the_clips(tmp_path, monkeypatch):
     monkeypatch.setenv("UVR_WORK", str(tmp_path / "work"))
-    digests = []
-    for name, uvrb in (("off", 0), ("on", 1), ("again", 1)):
-        world = WorldConfig(train=1, val=0, test=1, family_size=1, uvrb=uvrb)
-        out = tmp_path / name
-        run_stage(Config(ingest=IngestConfig(world=world)).for_stage("ingest"), {}, out)
-        names = {q["dataset"] for q in schema.read_table("queries", out / "benchmark" / "queries")}
-        assert {n for n in names if find(n)} == ({f"world-{n}" for n in DATASETS} if uvrb else set())
-        assert {c["clip_id"].split("-")[0] for c in schema.read_table("clips", out / "clips")} == {"world"}
-        digests.append(RunDir(out).digest)
-    assert digests[0] != digests[1] == digests[2]
+    ingest(tmp_path / "on", 1)
+
+
+@pytest.mark.long
+def test_ingest_is_deterministic_and_writes_none_by_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("UVR_WORK", str(tmp_path / "work"))
+    first, off = ingest(tmp_path / "on", 1), ingest(tmp_path / "off", WorldConfig().uvrb)
+    monkeypatch.setenv("UVR_WORK", str(tmp_path / "other"))  # nothing rendered before is found there
+    assert ingest(tmp_path / "again", 1) == first != off
 
 
 def test_a_name_that_only_looks_right_is_an_error():
