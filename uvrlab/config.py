@@ -520,7 +520,7 @@ class EvaluateConfig(Section):
     batch_size: Annotated[Positive, Operational] = 64
     bootstrap: Positive = 1000
     datasets: tuple[str, ...] = ()  # empty: every dataset of the benchmark
-    prompts: bool = True  # ask each of UVRB's datasets with its own prompt as the query's instruction
+    prompts: bool = False  # UVRB's published prompts as instructions; for models that were trained with them, such as GVE
     # speed: the disc vector; think: the gen vector behind a thought; the others combine the two or sample, see evaluation/modes.py
     modes: tuple[Literal["speed", "think", "mixed", "oracle", "best_of_k", "pass_at_k", "auto"], ...] = ("speed",)
     thinking: ThinkingConfig = ThinkingConfig()
