@@ -32,8 +32,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/python -m pipelines.run $(ENGINE) --config $(CONFIG) --out $(OUT) $(foreach pair,$(SET),--set $(pair))
 
+# One thread: the tests' tensors are small, and threads that wait for one another crawl on a busy machine.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 # What takes minutes: the real stages under kfp.local, two processes, DeepSpeed.
 long: $(READY)
@@ -78,8 +79,8 @@ bench-peers: $(READY)
 
 # What the world leaves to later stages; about 40 minutes on 2 cores, resumes where it stopped.
 headroom: $(READY)
-	$(BIN)/uvr study --config configs/studies/headroom.yaml --out runs/headroom
-	$(BIN)/python bench/headroom.py runs/headroom
+	$(BIN)/uvr study --config configs/studies/headroom.yaml --out runs/ume-r1
+	$(BIN)/python bench/headroom.py runs/ume-r1
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.tools.fuzz $(N)

@@ -28,7 +28,7 @@ def test_a_baseline_is_scored_beside_the_model_and_left_as_rows_that_diagnose_re
     bench = evaluate.Benchmark.load(tmp_path / "ingest", config.own.datasets)
 
     def score(model, modes):
-        return evaluate.score(model, bench, config.own.model_copy(update={"modes": modes}), 1, 0)
+        return evaluate.score(model, bench, config.own, 1, 0, modes).evaluation
 
     trained = score(embedder.load("nano-omni"), ("speed",))
     found = baselines.evaluate(config.own.baselines, ("think", "speed"), score, "cpu", tmp_path / "baselines")
