@@ -25,6 +25,8 @@ def retrieval(study: Path) -> list[dict[str, object]]:
     found: dict[tuple[str, str, str], dict[int, list[float]]] = {}
     for file in sorted((study / "cells").glob("*.json")):
         cell = json.loads(file.read_text())
+        if cell["variant"] != "sft":  # a folder may hold the studies that go on from there
+            continue
         evaluation: Evaluation = results.read(study / cell["results"])
         for row in evaluation.rows:
             if row["metric"] == "R@1":
