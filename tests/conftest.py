@@ -25,10 +25,13 @@ os.environ |= {
 }
 
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 from uvrlab import stages  # noqa: E402
 from uvrlab.runs import Metric, StageReport  # noqa: E402
 
+settings.register_profile("uvrlab", deadline=None)  # a busy machine is no counterexample
+settings.load_profile("uvrlab")
 REPO = Path(__file__).resolve().parents[1]
 
 

@@ -36,7 +36,7 @@ def clips(tmp_path: Path) -> Path:
 
 def _folder(path: Path, **more: Any) -> dict[str, Any]:
     source = {"kind": "folder", "path": str(path), "captions": "notes.csv", **more}
-    return {"ingest": {"source": source}, "synthesize": {"provider": "given"}}
+    return {"profile": "sft", "ingest": {"source": source}, "synthesize": {"provider": "given"}}
 
 
 def test_the_default_recipe_has_no_problem(tmp_path: Path) -> None:
@@ -61,13 +61,18 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a batch of one": ({"sft": {"batch_size": 1}}, ["sft.batch_size: 1, but a contrastive batch needs"]),
     "a misspelt dataset": ({"evaluate": {"datasets": ["world-concize"]}}, ["did you mean 'world-concise'?"]),
+    "a dataset of UVRB that is not rendered": ({"evaluate": {"datasets": ["world-MSRVTT"]}}, ["unknown 'world-MSRVTT'"]),
+    "stages that ask, and nobody who writes questions": (
+        {"ingest": {"source": {"kind": "folder", "path": "/"}}, "synthesize": {"provider": "rules"}},
+        ["'rules' writes no questions, which grounding and fusion train on; set profile=sft or gve"],
+    ),
     "no mode": ({"evaluate": {"modes": []}}, ["evaluate.modes: found none"]),
     "a missing folder": (
         {"ingest": {"source": {"kind": "folder", "path": "/no/such/folder"}}},
         ["no folder at /no/such/folder; correct it", "set synthesize.provider=given"],
     ),
     "evaluation data as the source": (
-        {"ingest": {"source": {"kind": "msrvtt", "path": "/"}}, "synthesize": {"provider": "given"}},
+        {"profile": "sft", "ingest": {"source": {"kind": "msrvtt", "path": "/"}}, "synthesize": {"provider": "given"}},
         ["'msrvtt' is evaluation data, so no clip is left to train on"],
     ),
     "a registry below a file": ({"register": {"registry_dir": "/etc/hostname/registry"}}, ["registry_dir: /etc/hostname/registry"]),
@@ -94,6 +99,10 @@ def test_a_folder_without_captions_cannot_ask_in_words(clips: Path) -> None:
     assert ["ingest.source.captions: none" in p for p in _problems(tree)] == [True]
     tree["synthesize"]["tasks"] = {"I2V": 0.5, "V2V": 0.5}
     assert _problems(tree) == []
+
+
+def test_a_mirror_that_is_rendered_may_be_named() -> None:
+    assert _problems({"ingest": {"world": {"uvrb": 8}}, "evaluate": {"datasets": ["world-MSRVTT", "world-rich"]}}) == []
 
 
 def test_every_problem_comes_at_once() -> None:

@@ -81,7 +81,7 @@ def test_the_cause_of_death_is_in_the_status(tmp_path, number, body, state, caus
     process = _worker(tmp_path, body)
     if number:
         process.send_signal(number)
-    status = process.wait(timeout=30)
+    status = process.wait()
     assert status == {signal.SIGTERM: 143, signal.SIGKILL: -9, None: 1}[number]
     told = runs.state_of(tmp_path)
     assert told["state"] == state and (cause is None or cause in told["cause"])

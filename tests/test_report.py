@@ -80,7 +80,7 @@ def test_text_is_escaped_in_every_block() -> None:
     assert page.words.count(hostile) >= 15
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(min_size=1, max_size=20))
 def test_any_text_survives(words: str) -> None:
     Checker(everything(words).html())
@@ -162,7 +162,7 @@ def test_curves_leave_out_what_is_not_finite_and_say_so() -> None:
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(FLOATS, FLOATS), min_size=1, max_size=200), st.booleans())
 @example([(0, 0), (0, 1e-201)], False)
 @example([(0, 1e9), (1, 1e9 + 1e-6)], False)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from uvrlab.config import Config, SourceConfig
 from uvrlab.data.schema import STYLES
+from uvrlab.data.uvrb import datasets
 from uvrlab.runs import PACKAGE_ROOT
 from uvrlab.stages import PROFILES
 
@@ -88,6 +89,15 @@ def _words(config: Config) -> Iterator[str]:
         )
 
 
+def _questions(config: Config) -> Iterator[str]:
+    asking = [stage for stage in ("grounding", "fusion") if stage in PROFILES[config.profile]]
+    if asking and (provider := config.synthesize.provider) in ("given", "rules"):
+        yield (
+            f"synthesize.provider: {provider!r} writes no questions, which {' and '.join(asking)} train on; "
+            "set profile=sft or gve, or synthesize.provider=openai"
+        )
+
+
 def _rows(config: Config) -> Iterator[str]:
     """Stages that would lack input rows."""
     ingest, needed = config.ingest, PROFILES[config.profile]
@@ -128,6 +138,8 @@ def _batches(config: Config) -> Iterator[str]:
 def _evaluation(config: Config) -> Iterator[str]:
     sources = [config.ingest.source, *config.ingest.benchmark_sources]
     known = [DATASETS[source.kind] for source in sources]
+    if config.ingest.source.kind == "world" and config.ingest.world.uvrb:
+        known.append(tuple(f"{datasets.MIRROR}{name}" for name in datasets.DATASETS))
     if None not in known:
         names = sorted({name for found in known if found for name in found})
         for name in sorted(set(config.evaluate.datasets) - set(names)):
@@ -166,4 +178,4 @@ def _registry(config: Config) -> Iterator[str]:
         yield f"register.registry_dir: {wanted} cannot be written ({there} is in the way); set register.registry_dir=DIR"
 
 
-RULES: tuple[Rule, ...] = (_backbone, _sources, _words, _rows, _batches, _evaluation, _baselines, _device, _registry)
+RULES: tuple[Rule, ...] = (_backbone, _sources, _words, _questions, _rows, _batches, _evaluation, _baselines, _device, _registry)

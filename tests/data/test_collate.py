@@ -284,7 +284,7 @@ MARKS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(MARKS), min_size=1, max_size=12).map("".join).filter(str.strip), st.booleans())
 def test_text_from_outside_cannot_forge_tokens_and_survives(text: str, as_response: bool) -> None:
     _, processor = tiny("qwen2.5-omni-7b")

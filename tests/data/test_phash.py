@@ -56,7 +56,7 @@ def _flip(hashes: np.ndarray, n_bits: int, rng: np.random.Generator) -> np.ndarr
     return out
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), n_bits=st.integers(0, 5))
 def test_near_finds_every_noisy_copy_and_nothing_else(seed: int, n_bits: int) -> None:
     rng = np.random.default_rng(seed)

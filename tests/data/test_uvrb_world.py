@@ -47,7 +47,7 @@ def built() -> tuple[Benchmark, dict[str, Scene]]:
 # Scenes.
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(indices, st.sampled_from(KINDS))
 def test_every_scene_shows_combinations_of_the_test_split_alone_and_no_sound(index, kind):
     scene = uvrb_scene(kind, index, 0)
@@ -57,7 +57,7 @@ def test_every_scene_shows_combinations_of_the_test_split_alone_and_no_sound(ind
         assert kind != "long" or LONG_S[0] <= scene.duration_s <= LONG_S[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(indices, st.sampled_from(sorted(ASPECTS)))
 def test_a_sibling_differs_in_its_aspect_alone(index, kind):
     base, other = uvrb_scene("short", index, 0), uvrb_scene(kind, index, 0)
@@ -80,7 +80,7 @@ def test_a_sibling_differs_in_its_aspect_alone(index, kind):
 # Texts.
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(indices, st.sampled_from(sorted(TEXTS)))
 def test_every_wording_is_true_of_its_scene_and_claims_what_a_reader_finds_in_it(index, name):
     """`mentions` reads a text without knowing its claim: objects, motions, camera and gist must agree."""
@@ -138,7 +138,7 @@ def test_a_clip_that_could_not_be_rendered_is_asked_about_nowhere_and_the_rest_s
 # Moments.
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(indices)
 def test_windows_cover_a_video_and_cut_no_event(index):
     scene = uvrb_scene("long", index, 0)

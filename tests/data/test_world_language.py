@@ -34,7 +34,7 @@ def _true_events(scene: Scene) -> set[tuple[str | None, str]]:
     return moving | {(o.name, "still") for o in scene.objects if o.still}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(scenes, seeds)
 def test_captions_are_in_range_and_say_only_what_is_there(scene: Scene, seed: int) -> None:
     told = captions(scene, stable_rng("test", seed))
@@ -50,7 +50,7 @@ def test_captions_are_in_range_and_say_only_what_is_there(scene: Scene, seed: in
     assert not set(re.findall(r"\w+", told["abstract"].lower())) & {*COLOURS, *SHAPES}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes, seeds)
 def test_a_concise_caption_keeps_the_order_of_events(scene: Scene, seed: int) -> None:
     said = mentions(captions(scene, stable_rng("test", seed))["concise"]).events
@@ -58,7 +58,7 @@ def test_a_concise_caption_keeps_the_order_of_events(scene: Scene, seed: int) ->
     assert said == tuple(events[: len(said)]) and said
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scenes, seeds, st.sampled_from(((0.0, 2.0), (0.5, 1.4), (1.0, 2.0))))
 def test_words_about_a_sub_clip_are_in_range_too(scene: Scene, seed: int, window: tuple[float, float]) -> None:
     part = segment(scene, *window)
@@ -78,7 +78,7 @@ def test_siblings_seldom_share_a_caption() -> None:
     assert all(alike[style] / 240 < limits[style] for style in STYLES), alike
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(scenes, seeds, st.booleans())
 def test_a_frame_caption_implies_no_motion_and_no_sound(scene: Scene, seed: int, rich: bool) -> None:
     text = frame_caption(scene, scene.duration_s * 0.6, stable_rng("f", seed), rich=rich)
@@ -94,7 +94,7 @@ def test_a_clip_row_fits_the_table_and_is_always_the_same() -> None:
     assert Scene.from_json(rows[2]["scene"]) == sample_scene("val", 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes, seeds)
 def test_a_thought_is_short_and_true(scene: Scene, seed: int) -> None:
     think, answer, flags = trace(scene, stable_rng("t", seed))
@@ -119,7 +119,7 @@ def test_errors_come_at_the_stated_rate_and_are_flagged() -> None:
         trace(sample_scene("train", 0), np.random.default_rng(0), error_rate=1.5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(scenes, seeds, st.sampled_from(STYLES))
 def test_a_thought_about_a_text_adds_nothing_to_it(scene: Scene, seed: int, style: str) -> None:
     caption = captions(scene, stable_rng("x", seed))[style]

@@ -151,7 +151,7 @@ def test_every_option_of_a_both_question_is_made_of_what_is_in_the_clip() -> Non
             assert all(set(re.split(r", then | with | and |, ", o)) <= there for o in question.options)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(SPLITS), st.integers(0, 2000), st.sampled_from((0.0, 0.3, 3.0)), st.sampled_from((2.0, 4.0, 30.0)))
 def test_grounded_responses_are_valid_however_sloppy(split: str, index: int, jitter_s: float, duration_s: float) -> None:
     scene = sample_scene(split, index, duration_s=duration_s)  # type: ignore[arg-type]

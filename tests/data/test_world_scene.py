@@ -28,7 +28,7 @@ def test_a_scene_is_a_function_of_its_arguments_on_any_machine() -> None:
     assert sample_scene("val", 3, 2, duration_s=45.0).clip_id == "world2-val-000003-45s"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scenes)
 def test_json_goes_there_and_back(scene: Scene) -> None:
     assert Scene.from_json(scene.to_json()) == scene
@@ -50,7 +50,7 @@ def test_sides_share_no_combination_and_the_train_side_shows_every_pair() -> Non
         assert {(c[a], c[b]) for c in sides["train"]} == {(c[a], c[b]) for c in every}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(scenes)
 def test_a_scene_keeps_its_own_rules(scene: Scene) -> None:
     assert all(combo_allowed(scene.split, *combo) for combo in attribute_combos(scene))

@@ -43,7 +43,7 @@ tenths = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 10)), min_size=1,
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tenths, tenths)
 def test_iou_is_that_of_a_clock_of_tenths(predicted, true):
     def ticks(spans):

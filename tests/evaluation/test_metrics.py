@@ -40,7 +40,7 @@ def orders(scores: list[int], relevant: list[bool]) -> list[tuple[bool, ...]]:
     return [tuple(itertools.chain(*choice)) for choice in itertools.product(*(list(itertools.permutations(g)) for g in groups))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=6).filter(lambda rows: any(r for _, r in rows)))
 def test_every_metric_is_its_mean_over_all_orders_of_the_ties(rows: list[tuple[int, bool]]) -> None:
     scores, relevant = [s for s, _ in rows], [r for _, r in rows]

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from uvrlab.config import EvaluateConfig, RouterConfig
@@ -52,7 +52,6 @@ def hits(one) -> list[float]:
     return [score.values["R@1"] for score in one.scores]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.data())
 def test_the_best_of_k_is_the_mean_of_the_maximum_over_all_subsets(values, data):
     k = data.draw(st.integers(1, len(values)))

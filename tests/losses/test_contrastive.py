@@ -53,7 +53,7 @@ def test_two_orthogonal_pairs_by_hand():
     assert info_nce(eye, eye, temperature=0.5).item() == pytest.approx(math.log1p(math.exp(-2.0)), rel=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 3), st.booleans(), st.booleans(), st.booleans())
 def test_equals_the_double_loop(seed, b, m, use_ids, use_margin, use_tolerance):
     rng = np.random.default_rng(seed)
@@ -149,7 +149,7 @@ def test_two_processes_give_the_gradient_of_one_with_the_whole_batch(tmp_path):
     rows = [torch.tensor(unit(rng, n, 5)) for n in (6, 6, 4)]
     torch.save(rows, tmp_path / "rows.pt")
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(rank), str(tmp_path)]) for rank in range(2)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    assert [worker.wait() for worker in workers] == [0, 0]
     whole = [x.requires_grad_() for x in rows]
     info_nce(*whole[:2], temperature=0.1, hard_negatives=whole[2]).backward()
     parts = [torch.load(tmp_path / f"grads{rank}.pt", weights_only=True) for rank in range(2)]

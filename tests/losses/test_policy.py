@@ -49,7 +49,7 @@ def test_an_unscored_rollout_leaves_its_group_as_if_it_had_never_been(scaling: s
     assert not lone.values.any()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(-3, 3), min_size=4, max_size=4), st.floats(-5, 5))
 def test_advantages_sum_to_zero_and_ignore_a_shift(rewards: list[float], shift: float) -> None:
     values = torch.tensor(rewards, dtype=torch.float64)

@@ -65,7 +65,7 @@ def test_necessity_is_the_share_of_the_answers_probability_that_is_lost() -> Non
 logs = st.floats(-50, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(logs, logs, logs, st.floats(0, 5))
 def test_necessity_is_bounded_and_rises_with_the_drop(av: float, v: float, a: float, more: float) -> None:
     [bonus] = attention_bonus([av], [v], [a], rule="necessity")

@@ -158,7 +158,7 @@ def nearly_right(draw: st.DrawFn) -> str:
     return "".join(pieces)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(responses | nearly_right(), st.none() | st.floats(0.1, 20))
 @example("<time>" * 500 + "</caption>" * 500, None)
 def test_any_string_parses_or_is_a_fault_with_a_reason_and_strict_implies_published(text: str, duration_s: float | None) -> None:
@@ -195,10 +195,10 @@ def test_any_string_parses_or_is_a_fault_with_a_reason_and_strict_implies_publis
 )
 def test_a_rambling_rollout_is_judged_at_once(text: str) -> None:
     """Patterns that backtrack would need minutes for these."""
-    start = time.perf_counter()
+    start = time.process_time()
     assert format_reward(text) == format_reward(text, rules="published") == 0.0
     assert first_answer(text) is None
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_responses_of_the_world_are_strict() -> None:
@@ -279,7 +279,7 @@ def test_an_open_answer_is_scored_by_its_words_in_order(answer: str, reference: 
     assert answer_reward(answer, reference, ()) == pytest.approx(reward)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(*[st.lists(st.sampled_from("uvwxyz"), min_size=1, max_size=5)] * 2)
 def test_common_words_in_order_equal_brute_force(given_words: list[str], wanted: list[str]) -> None:
     def subsequences(words: list[str]) -> set[tuple[str, ...]]:

@@ -34,7 +34,7 @@ def both_sides(similarity: np.ndarray, group_size: int, ids: list) -> tuple[list
     return query, target
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(2, 4), st.integers(1, 4), st.integers(1, 6), st.integers(0, 10**6), st.booleans(), st.sampled_from([0.0, 0.3]))
 def test_equals_plain_loops_with_ties_equal_targets_and_missing_vectors(n, group_size, levels, seed, repeated, gone) -> None:
     rng = np.random.default_rng(seed)

@@ -68,13 +68,13 @@ def test_anything_else_is_not(text: str) -> None:
     assert format_reward(text) == 0.0
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(st.sampled_from([*TAGS, "a", "thing", " ", "\n", "<", "/think>", "\u00a0"]) | st.text(max_size=3), max_size=12))
 def test_every_string_is_judged_as_by_hand(pieces: list[str]) -> None:
     assert format_reward("".join(pieces)) == walked("".join(pieces))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(["", " ", "x", "\n\n", "x y", "<gen_emb>", "</think>"]), min_size=6, max_size=6))
 def test_near_misses_are_judged_as_by_hand(gaps: list[str]) -> None:
     text = "".join(itertools.chain(*zip(gaps, [*TAGS, ""], strict=True)))

@@ -195,7 +195,7 @@ _GIVEN = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     facts=_facts(), caption=_GIVEN, style=st.sampled_from(STYLES), profile=st.sampled_from(list(PROFILES)), seed=st.integers(0, 9)
 )
@@ -259,7 +259,7 @@ def test_changes_lead_only_between_windows_of_one_video(clips: list[tuple[Scene,
         RULES.change(early, given_item, other, "identity+action", np.random.default_rng(0))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(facts=_facts(), seed=st.integers(0, 20))
 def test_a_continuation_keeps_its_range_whatever_was_measured(facts: Facts, seed: int) -> None:
     """A pan with motion that has a place and a direction would be 17 words of 15; "next hardly any motion" 4 of 5 at least."""

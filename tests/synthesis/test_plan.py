@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from uvrlab.config import SynthesizeConfig
@@ -68,7 +68,6 @@ def test_what_cannot_be_reached_goes_to_the_other_tasks() -> None:
     assert shares[all_]["T2V"] == pytest.approx(5 / 9, abs=1e-4)
 
 
-@settings(deadline=None)
 @given(
     weights=st.lists(st.floats(0.05, 1.0), min_size=3, max_size=3),
     sizes=st.lists(st.integers(1, 500), min_size=3, max_size=3),

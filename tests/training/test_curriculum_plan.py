@@ -29,7 +29,7 @@ def own(steps: int = 20, generative: float = 0.25, grounding: float = 0.1) -> Cu
 EVEN = {"T2V/rich": 0.5, "I2V": 0.5}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.floats(0, 0.5), st.floats(0, 0.4), st.integers(0, 3))
 def test_replay_takes_exactly_its_share_of_the_steps(steps, generative, grounding, epoch):
     chosen = own(steps, generative, grounding)

@@ -45,7 +45,7 @@ def brute_force(queries, corpus, positives, own: MiningConfig):
     return rows
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 8), st.booleans())
 def test_equals_the_definition_ties_and_duplicates_included(seed: int, first: int, width: int, copies: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ def pairs(groups: list[tuple[str, int]]) -> list[Pair]:
 drawn = st.lists(st.tuples(st.sampled_from(["T2V/concise", "T2V/rich", "I2V"]), st.integers(0, 12)), min_size=2, max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(drawn, st.integers(2, 9), st.integers(0, 5))
 def test_every_batch_is_one_group_of_distinct_targets(groups, size, seed):
     rows = pairs(groups)

@@ -90,7 +90,7 @@ def response(span: str = "0.5-1.0", caption: str = "a bell", thinking: str = "so
 # --- data and prompts ---
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 6), st.integers(0, 3))
 def test_the_plan_asks_every_question_before_any_comes_again(n, steps, size, seed):
     samples = [Pair(str(i), "", "", Item("x", text="y"), Item("x", text="y"), 0) for i in range(n)]

@@ -233,7 +233,7 @@ def test_rows_hold_every_part_and_flag(parts):
     assert table[0]["completion"] == FORM
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 9), st.integers(2, 6), st.integers(0, 4))
 def test_a_plan_is_of_one_dataset_a_step_with_two_targets_and_follows_from_its_seed(seed, size, reserve):
     pairs = [pair(i, target=i // 3, group="ab"[i % 2]) for i in range(18)] + [pair(99, group="alone")]

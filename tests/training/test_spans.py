@@ -49,7 +49,7 @@ def test_silence_and_slivers_have_no_sound():
 spans = st.lists(st.tuples(st.floats(0, 4), st.floats(0.01, 2)), max_size=5).map(lambda rows: [(a, a + b) for a, b in rows])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(spans)
 def test_spans_and_their_rest_fill_the_clip_without_overlap(found):
     left = rest(found, 4.0)

@@ -20,7 +20,7 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", text.lower())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.text(alphabet="abB c,.9", max_size=20), min_size=1, max_size=6))
 def test_word_hashes_and_runs_are_those_of_plain_python(texts: list[str]) -> None:
     hashes, rows = word_hashes(pa.array(texts))
