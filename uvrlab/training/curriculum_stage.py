@@ -129,8 +129,8 @@ def prober(config: StageConfig[CurriculumConfig], start: Any) -> Any:
     """Vectors of the configured prober; of the model that the stage starts from without one."""
     if config.own.prober is None:
         return start
+    from uvrlab.models import embedder as models
     from uvrlab.models.device import torch_device
-    from uvrlab.models.encode import Embedder
 
-    embedder = Embedder.load(config.own.prober, torch_device(config.run.device))
+    embedder = models.load(config.own.prober, torch_device(config.run.device))
     return lambda items: embedder.encode(items, workers=config.run.workers)

@@ -113,7 +113,7 @@ def train_backbone(recipe: Path | None, out: Path, overrides: Sequence[str] = ()
     from uvrlab.models.modeldir import save_backbone
 
     config = load_recipe(recipe, overrides)
-    work = runs.work_dir() / "pretrain" / runs.digest_json(config.digest_view())[:16]
+    work = runs.work_dir() / "pretrain" / _key(config)
     bank = _bank(config, work, "pretrain", config.clips)
     held_out = _bank(config, work, "val", config.validation_clips)
     started = time.monotonic()
@@ -127,8 +127,17 @@ def train_backbone(recipe: Path | None, out: Path, overrides: Sequence[str] = ()
     return card
 
 
+def _key(config: PretrainConfig) -> str:
+    """What a sitting depends on: recipe, code, and the weights that it goes on from, whatever their name."""
+    from uvrlab.models.modeldir import backbone_folder, weights_digest
+
+    start = weights_digest(backbone_folder(config.start)) if config.start else ""
+    return runs.digest_json([config.digest_view(), start, runs.code_digest(("data", "models", "training"))])[:16]
+
+
 def _bank(config: PretrainConfig, work: Path, split: Any, count: int) -> ClipBank:
-    bank = ClipBank(work.parent / f"bank-{split}-{config.seed}-{count}", split, count, config.seed)
+    world = runs.code_digest(("data/world",))[:8]
+    bank = ClipBank(work.parent / f"bank-{split}-{config.seed}-{count}-{world}", split, count, config.seed)
     return bank.fill(config.workers, Progress(f"film {split}", count, "clips"))
 
 
