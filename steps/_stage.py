@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from html import escape
@@ -18,6 +19,15 @@ from uvrlab import runs
 from uvrlab.config import StageConfig, parse_stage_config
 from uvrlab.runs import RunDir, StageReport
 from uvrlab.stages import STAGES, current_run_key, run_stage
+
+
+def _without_numbers(record: logging.LogRecord) -> bool:
+    """ZenML prints every extra of a record behind its line; the line says the numbers already."""
+    record.__dict__.pop("numbers", None)
+    return True
+
+
+logging.getLogger("uvrlab.progress").addFilter(_without_numbers)
 
 
 def sources(stage: str) -> CachePolicy:
