@@ -125,7 +125,9 @@ def score(
         tokens = [round(n) for n in one.n_tokens]
         rows += tasks.per_query_rows(one.task, one.scores, mode=one.mode, n_tokens=tokens, **digests)
         chances |= {(one.task.dataset, name): level for name, level in tasks.mean_chances(one.scores).items()}
-    sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template}
+    sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template, "prompts": own.prompts}
+    if set(wanted) != {"speed"}:
+        sampling |= {"thinking": own.thinking.model_dump(), "router": own.router.model_dump()}
     bounds = {one.mode for one in scored if results.is_bound(one.mode)}
     options: dict[str, Any] = {"seed": seed, "bootstrap": own.bootstrap}
     found = results.summarise(rows, chances=chances, sampling=sampling, bounds=bounds, **options)

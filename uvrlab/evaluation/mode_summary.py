@@ -9,8 +9,8 @@ import numpy as np
 
 from uvrlab.evaluation import uvrb
 from uvrlab.evaluation.metrics import PairedEffect, paired_bootstrap
-from uvrlab.evaluation.modes import AUTO, SINGLES, Scored
-from uvrlab.evaluation.results import ORACLE, ModeCost, Routing, Table
+from uvrlab.evaluation.modes import SINGLES, Scored
+from uvrlab.evaluation.results import AUTO, ORACLE, ModeCost, Routing, Table
 from uvrlab.runs import Metric
 
 Array = np.ndarray[Any, Any]

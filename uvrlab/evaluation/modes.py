@@ -15,7 +15,7 @@ import numpy as np
 
 from uvrlab.config import EvaluateConfig
 from uvrlab.evaluation import tasks, uvrb
-from uvrlab.evaluation.results import ORACLE
+from uvrlab.evaluation.results import AUTO, ORACLE
 from uvrlab.evaluation.tasks import QueryScore, Task
 from uvrlab.models.modes import Mode, Reading
 from uvrlab.models.router import routes
@@ -23,7 +23,7 @@ from uvrlab.models.router import routes
 Array = np.ndarray[Any, Any]
 SINGLES: tuple[Mode, Mode] = ("speed", "think")
 MIXED: dict[str, tuple[Mode, Mode]] = {"think/speed": ("think", "speed"), "speed/think": ("speed", "think")}  # queries/candidates
-AUTO, BEST = "auto", "best_of_k"
+BEST = "best_of_k"
 
 
 @dataclass(frozen=True)
