@@ -138,7 +138,7 @@ def score(
         table, abilities = results.tabulate(rows)
         more = {
             "modes": spent,
-            "routing": mode_summary.routing(table, abilities, found.results.main, spent, **options),
+            "routing": mode_summary.routing(table, abilities, found.results.main, scored, **options),
             "attributes": attributes.measure(thoughts, **options),
         }
         found = results.Evaluation(found.results.model_copy(update=more), rows)
