@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from uvrlab.config import EvaluateConfig, RouterConfig
 from uvrlab.evaluation import mode_summary, results
-from uvrlab.evaluation.modes import Scored, Scorer, best_of, needed
+from uvrlab.evaluation.modes import Scored, Scorer, best_of, needed, possible
 from uvrlab.evaluation.tasks import Query, Task
 from uvrlab.models.modes import Reading, Spoken
 
@@ -107,6 +107,8 @@ def test_only_what_a_mode_needs_is_read():
     assert needed(["think"]) == [("think", True)]
     assert needed(["think", "pass_at_k"]) == [("think", True), ("best_of_k", False)]
     assert needed(["speed", "oracle"]) == [("speed", True), ("think", True)]
+    every = ["speed", "think", "mixed", "oracle", "best_of_k", "pass_at_k", "auto"]
+    assert possible(every, ("speed",)) == ["speed"] and possible(every, ("speed", "think", "best_of_k", "auto")) == every
     assert results.is_bound("oracle") and results.is_bound("pass@3") and not results.is_bound("auto")
 
 

@@ -43,6 +43,8 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     scored, answered = [], []
     for path, folder, wanted in ((inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)):
         embedder = load(path, device)
+        if folder != out and not (wanted := modes.possible(wanted, embedder.modes)):
+            raise ValueError(f"{path} has modes {', '.join(embedder.modes)}, none of evaluate.modes; add speed to compare with it")
         scored.append(score(embedder, bench, own, config.run.workers, config.run.seed, wanted))
         folder.mkdir(exist_ok=True)
         results.write(folder, scored[-1].evaluation)

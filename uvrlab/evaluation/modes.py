@@ -48,6 +48,11 @@ def needed(wanted: Sequence[str]) -> list[tuple[Mode, bool]]:
     return found
 
 
+def possible(wanted: Sequence[str], has: Sequence[Mode]) -> list[str]:
+    """Those of the wanted modes for which a model that `has` these ways of reading can be evaluated."""
+    return [mode for mode in wanted if all(read in has for read, _ in needed([mode]))]
+
+
 class Scorer:
     """Scores the tasks of a benchmark from vectors by mode: `vectors[mode]` has `get`, `samples` and `reading` of item rows."""
 
