@@ -105,6 +105,7 @@ def test_a_published_folder_is_read_as_its_own_files_tell(gve: Path, ume: Path) 
     assert (embedder.kind_of(gve), embedder.kind_of(ume), embedder.kind_of("nano-omni")) == ("gve", "ume-r1", "uvrlab")
     assert load_model(gve).preprocess.template == Embedder.load(gve).preprocess.template == "last"
     assert embedder.load(gve).modes == ("speed",) and embedder.load(ume).modes == ("speed", "think", "best_of_k", "auto")
+    assert embedder.load(ume).digest != embedder.load(ume, kind="uvrlab").digest  # which shows no white picture
     as_bare = embedder.load(gve, kind="uvrlab").digest
     assert as_bare == embedder.load(gve, kind="gve").digest != Embedder.load(gve, template="embed").digest
 
