@@ -37,6 +37,7 @@ class EmbedderProtocol(Protocol):
     """A model that embeds items. `digest` names weights and reading: equal digests give equal vectors."""
 
     digest: str
+    device: str
 
     @property
     def preprocess(self) -> ReadingProtocol: ...
