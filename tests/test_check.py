@@ -61,7 +61,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "a batch of one": ({"sft": {"batch_size": 1}}, ["sft.batch_size: 1, but a contrastive batch needs"]),
     "a misspelt dataset": ({"evaluate": {"datasets": ["world-concize"]}}, ["did you mean 'world-concise'?"]),
-    "no mode": ({"evaluate": {"modes": []}}, ["evaluate.modes: found none"]),
     "a missing folder": (
         {"ingest": {"source": {"kind": "folder", "path": "/no/such/folder"}}},
         ["no folder at /no/such/folder; correct it", "set synthesize.provider=given"],
@@ -97,8 +96,8 @@ def test_a_folder_without_captions_cannot_ask_in_words(clips: Path) -> None:
 
 
 def test_every_problem_comes_at_once() -> None:
-    tree = {"backbone": "nano", "evaluate": {"modes": [], "datasets": ["x"]}, "ingest": {"world": {"test": 0}}}
-    assert len(_problems(tree)) == 4
+    tree = {"backbone": "nano", "evaluate": {"datasets": ["x"]}, "ingest": {"world": {"test": 0}}}
+    assert len(_problems(tree)) == 3
 
 
 def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,10 +51,11 @@ def test_a_recipe_names_its_baselines_and_their_paths_stay_out_of_the_digest(tmp
         views.append(config.digest_view())
         assert listing.model_folders(config) == {"evaluate.baselines[0].path": str(folder)}
     assert views[0] == views[1] and "gve" in str(views[0])
-    twice = load_config(None, [f"evaluate.baselines=[{{name: x, path: {tmp_path}}}, {{name: x, path: {tmp_path / 'gone'}}}]"])
-    told = check.problems(twice)
-    assert any("evaluate.baselines[1].name: 'x' stands twice" in problem for problem in told)
+    pair = f"evaluate.baselines=[{{name: x, path: {tmp_path}}}, {{name: NAME, path: {tmp_path / 'gone'}}}]"
+    told = check.problems(load_config(None, [pair.replace("NAME", "y")]))
     assert any("evaluate.baselines[1].path: no folder at" in problem for problem in told)
+    with pytest.raises(ConfigError, match="baseline 'x' stands twice"):
+        load_config(None, [pair.replace("NAME", "x")])
     with pytest.raises(ConfigError, match="kind"):
         load_config(None, [f"evaluate.baselines=[{{name: x, path: {tmp_path}, kind: clip}}]"])
 
