@@ -28,8 +28,9 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
 
     With `questions`, `answers/` and `base/answers/` hold the same two of the questions; `baselines/NAME/` hold those of each
-    baseline. The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be
-    encoded is an error, because a benchmark with missing candidates is another benchmark.
+    baseline, which is loaded and tried before anything is scored. The base is the `base` input, else the bare backbone. Raises
+    TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with missing candidates is
+    another benchmark.
     """
     from uvrlab.evaluation import answers_report, evaluate_report, modes_report
     from uvrlab.models.device import torch_device
@@ -37,6 +38,7 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
     device = torch_device(config.run.device)
+    baselines.probe(own.baselines, bench, device, config.run.workers)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
     # A bare backbone was never taught to think: its plain and its greedy vector say all about it.
     of_base = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
