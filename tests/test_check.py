@@ -66,7 +66,6 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"ingest": {"source": {"kind": "folder", "path": "/"}}, "synthesize": {"provider": "rules"}},
         ["'rules' writes no questions, which grounding and fusion train on; set profile=sft or gve"],
     ),
-    "no mode": ({"evaluate": {"modes": []}}, ["evaluate.modes: found none"]),
     "a missing folder": (
         {"ingest": {"source": {"kind": "folder", "path": "/no/such/folder"}}},
         ["no folder at /no/such/folder; correct it", "set synthesize.provider=given"],
@@ -106,8 +105,8 @@ def test_a_mirror_that_is_rendered_may_be_named() -> None:
 
 
 def test_every_problem_comes_at_once() -> None:
-    tree = {"backbone": "nano", "evaluate": {"modes": [], "datasets": ["x"]}, "ingest": {"world": {"test": 0}}}
-    assert len(_problems(tree)) == 4
+    tree = {"backbone": "nano", "evaluate": {"datasets": ["x"]}, "ingest": {"world": {"test": 0}}}
+    assert len(_problems(tree)) == 3
 
 
 def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ def test_cross_field_rules_name_the_remedy():
     assert "set ingest.source.path=DIR" in _problems("ingest.source.kind=folder")[0]
     assert "must sum to 1" in _problems("synthesize.tasks={T2V: 0.5}")[0]
     assert "put speed or think first" in _problems("evaluate.modes=[auto, speed]")[0]
+    assert "expected at least one, such as [speed]" in _problems("evaluate.modes=[]")[0]
     assert "name each once" in _problems("evaluate.modes=[speed, auto, auto]")[0]
 
 

@@ -146,18 +146,13 @@ def _evaluation(config: Config) -> Iterator[str]:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(names)}"
             yield f"evaluate.datasets: unknown {name!r}; {hint}"
-    if not config.evaluate.modes:
-        yield "evaluate.modes: found none, expected at least one, such as [speed]"
 
 
 def _baselines(config: Config) -> Iterator[str]:
-    names = [baseline.name for baseline in config.evaluate.baselines]
     for i, baseline in enumerate(config.evaluate.baselines):
-        where = f"evaluate.baselines[{i}]"
-        if baseline.name in names[:i]:
-            yield f"{where}.name: {baseline.name!r} stands twice; every baseline needs a name of its own"
         if not baseline.path.is_dir():
-            yield f"{where}.path: no folder at {baseline.path}; put the weights of {baseline.name} there, or leave it out"
+            told = f"no folder at {baseline.path}; put the weights of {baseline.name} there, or leave it out"
+            yield f"evaluate.baselines[{i}].path: {told}"
 
 
 def _device(config: Config) -> Iterator[str]:

@@ -530,10 +530,19 @@ class EvaluateConfig(Section):
 
     @model_validator(mode="after")
     def _first_mode_is_a_vector(self) -> EvaluateConfig:
-        if self.modes and self.modes[0] not in ("speed", "think"):
+        if not self.modes:
+            raise ValueError("modes are empty; expected at least one, such as [speed]")
+        if self.modes[0] not in ("speed", "think"):
             raise ValueError(f"modes begin with {self.modes[0]!r}, but tables show the first one; put speed or think first")
         if len(set(self.modes)) < len(self.modes):
             raise ValueError(f"a mode stands twice in {list(self.modes)}; name each once")
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_have_folders_of_their_own(self) -> EvaluateConfig:
+        names = [baseline.name for baseline in self.baselines]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"baseline {twice[0]!r} stands twice; every baseline needs a name of its own")
         return self
 
 

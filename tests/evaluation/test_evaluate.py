@@ -46,6 +46,7 @@ def test_every_query_has_a_row_a_mode_and_cached_vectors_change_nothing(world):
     score = {mode: found.results.score("AVG_D", mode=mode) for mode in ROWS}
     assert score["oracle"].value >= max(score["speed"].value, score["think"].value) and score["oracle"].chance is None
     assert score["pass@2"].value >= score["pass@1"].value and score["speed"].chance == 1 / 8
+    assert found.results.sampling["thinking"]["k"] == 2 and found.results.sampling["router"]["budget"] == 0.5
     assert found.results.attributes.n == 8 and found.results.routing.n == queries
 
 
@@ -55,6 +56,16 @@ def test_speed_alone_thinks_nothing_and_reports_nothing_more(world):
     found = evaluate.score(Embedder.load("nano-omni"), bench, config.own, 1, 0, ["speed"])
     assert found.evaluation.results.modes == () and found.evaluation.results.routing is None and found.told == []
     assert {row["n_tokens"] for row in found.evaluation.rows} == {0}
+
+
+def test_scores_tell_whether_queries_were_asked_with_prompts(world):
+    """Prompts are no part of a benchmark's digest, so the gate must find them in the results."""
+    config, folder = world
+    bench, model = evaluate.Benchmark.load(folder / "ingest", ["world-rich"]), Embedder.load("nano-omni")
+    for prompts in (True, False):
+        own = config.own.model_copy(update={"prompts": prompts})
+        told = evaluate.score(model, bench, own, 1, 0, ["speed"]).evaluation.results.sampling
+        assert (told["prompts"], told["template"], "thinking" in told) == (prompts, "embed", False)
 
 
 def test_the_report_shows_both_models_and_every_query(world, tmp_path):

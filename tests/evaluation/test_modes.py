@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from uvrlab.config import EvaluateConfig, RouterConfig
 from uvrlab.evaluation import mode_summary, results
-from uvrlab.evaluation.modes import Scorer, best_of, needed
+from uvrlab.evaluation.modes import Scored, Scorer, best_of, needed, possible
 from uvrlab.evaluation.tasks import Query, Task
 from uvrlab.models.modes import Reading, Spoken
 
@@ -106,6 +106,8 @@ def test_only_what_a_mode_needs_is_read():
     assert needed(["think"]) == [("think", True)]
     assert needed(["think", "pass_at_k"]) == [("think", True), ("best_of_k", False)]
     assert needed(["speed", "oracle"]) == [("speed", True), ("think", True)]
+    every = ["speed", "think", "mixed", "oracle", "best_of_k", "pass_at_k", "auto"]
+    assert possible(every, ("speed",)) == ["speed"] and possible(every, ("speed", "think", "best_of_k", "auto")) == every
     assert results.is_bound("oracle") and results.is_bound("pass@3") and not results.is_bound("auto")
 
 
@@ -119,9 +121,7 @@ def test_the_router_realises_a_share_of_the_oracles_gain():
     Modes that hit without regard to each other would have 1/2 + 1/4 - 1/8 = 5/8."""
     speed, think = [1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 1, 0, 0]
     oracle, auto = [1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]
-    spent = [
-        results.ModeCost(mode=m, n=8, query_tokens=t, candidate_tokens=10, thinks=t / 10, fallbacks=0) for m, t in COSTS.items()
-    ]
+    spent = read("x")
     known = table(speed=speed, think=think, oracle=oracle, auto=auto)
     found = mode_summary.routing(known, {"x": "CG"}, {"x": "R@1"}, spent, 0, 500)
     assert (found.better_single, found.single, found.oracle, found.auto) == ("speed", 0.5, 0.75, 0.625)
@@ -132,7 +132,22 @@ def test_the_router_realises_a_share_of_the_oracles_gain():
     assert mode_summary.routing(table(speed=speed, think=think), {"x": "CG"}, {"x": "R@1"}, spent, 0, 100) is None
 
 
-COSTS = {"speed": 0.0, "think": 10.0, "oracle": 2.5, "auto": 3.75}
+def read(dataset: str, thoughts: tuple[int, ...] = (0, 8, 2, 3), tokens: float = 10.0) -> list[Scored]:
+    """Eight queries in each mode, of which so many are thought about."""
+    task = Task(dataset, "CG", QUERIES * 2, {})
+    told = zip(("speed", "think", "oracle", "auto"), thoughts, strict=True)
+    return [Scored(mode, task, [], [tokens] * n + [0.0] * (8 - n), [1.0] * 8, [i < n for i in range(8)]) for mode, n in told]
+
+
+def test_what_routing_costs_is_counted_where_its_gain_is():
+    """AVG_D is over UVRB's datasets alone; the thoughts about another one, long and many, are not the router's price there."""
+    values = table(speed=[1.0] * 4 + [0.0] * 4, think=[0.0, 1.0] * 4, oracle=[1.0] * 8, auto=[1.0] * 6 + [0.0] * 2)
+    known = {(mode, metric, name): v for (mode, metric, _), v in values.items() for name in ("world-MSRVTT", "x")}
+    scored = [*read("world-MSRVTT"), *read("x", (0, 8, 8, 8), 500.0)]
+    found = mode_summary.routing(
+        known, dict.fromkeys(("world-MSRVTT", "x"), "CG"), {"world-MSRVTT": "R@1", "x": "R@1"}, scored, 0, 50
+    )
+    assert (found.n, found.thinks, found.token_share) == (8, pytest.approx(3 / 8), pytest.approx(3 / 8))
 
 
 def test_a_bound_has_no_chance_level():

@@ -98,3 +98,22 @@ def test_modes_are_compared_on_the_same_queries(work):
 def test_a_last_run_with_other_modes_is_told_and_not_compared(work):
     known.remember(evaluation(3, ("think",)))
     assert "no shared mode" in page(evaluation(1), evaluation(2))
+
+
+def test_what_another_version_wrote_is_left_out_and_logged(work, tmp_path, caplog):
+    for seed in (3, 4, 5):
+        known.remember(evaluation(seed))
+    kept = tmp_path / "evaluations" / ("b" * 64)
+    (kept / ("4" * 64) / results.RESULTS).write_text('{"schema": 0, "model": "of an older version"}')
+    (kept / ("5" * 64) / results.PER_QUERY).write_bytes(b"no table")
+    with caplog.at_level("WARNING", "uvrlab.evaluation"):
+        assert known.last("b" * 64, "").results.model_digest == "3" * 64
+        assert [r.model_digest[0] for r in known.earlier("b" * 64, "")] == ["3", "5"]
+    assert "model 444444444444 is left out" in caplog.text and "model 555555555555 is left out" in caplog.text
+
+
+def test_models_that_were_asked_otherwise_are_not_shown_beside(work):
+    found = evaluation(3)
+    known.remember(Evaluation(found.results.model_copy(update={"sampling": {"prompts": True}}), found.rows))
+    assert known.last("b" * 64, "", False) is None and known.earlier("b" * 64, "", False) == []
+    assert known.last("b" * 64, "", True).results == known.earlier("b" * 64, "", True)[0]

@@ -93,6 +93,9 @@ def test_comparison_refuses_another_benchmark_and_other_queries() -> None:
     one = results.summarise([r for r in rows(0.4) if r["dataset"] == "x"], chances=CHANCES, seed=0)
     with pytest.raises(ResultsError, match=r"differ \(y\)"):
         compare(a, one)
+    asked, bare = (Evaluation(a.results.model_copy(update={"sampling": {"prompts": told}}), a.rows) for told in (True, False))
+    with pytest.raises(ResultsError, match=r"evaluate\.prompts is True of model"):
+        compare(asked, bare)
 
 
 def test_faulty_results_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from uvrlab import gate
 from uvrlab.cli import main
 from uvrlab.data import schema
 from uvrlab.gate import GatePolicy, Verdict
+from uvrlab.gate.evidence import differences, open_results
 from uvrlab.gate.policy import load_policy
 from uvrlab.runs import RunDir
 
@@ -134,15 +135,23 @@ def test_queries_that_the_candidate_leaves_out_block_it(write, evaluation_rows):
     assert back.exit_code == 2 and "query sets of x differ" in back.reasons[0]
 
 
+def test_how_thoughts_are_made_does_not_matter_to_a_disc_vector(write, evaluation_rows):
+    sampling = {"frames": 8, "thinking": {"k": 2}, "router": {"budget": 0.5}}
+    pair = [open_results(write("plain", evaluation_rows())), open_results(write("thinks", evaluation_rows(model="i"), sampling))]
+    assert differences(*pair, "speed") == []
+    assert "sampling differ: thinking is None (candidate)" in differences(*pair, "think")[0]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"benchmark": "z"}, "benchmark digests differ: bbbbbbbbbbbb (candidate), zzzzzzzzzzzz (incumbent)"),
         ({"sampling": {"frames": 4}}, "sampling differ: frames is 8 (candidate), 4 (incumbent)"),
         ({"sampling": {"frames": 8, "template": "last"}}, "prompts differ: template is None (candidate), 'last' (incumbent)"),
+        ({"sampling": {"frames": 8, "prompts": True}}, "prompts differ: prompts is None (candidate), True (incumbent)"),
         ({"mode": "think"}, "the incumbent was not evaluated in mode 'speed', only in think"),
     ],
-    ids=["benchmark", "sampling", "prompts", "mode"],
+    ids=["benchmark", "sampling", "template", "prompts", "mode"],
 )
 def test_incomparable_results_name_the_difference_and_the_command(write, evaluation_rows, changed, said):
     sampling = changed.pop("sampling", None)

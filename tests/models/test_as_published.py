@@ -104,9 +104,16 @@ def test_ume_r1_is_the_state_at_its_token_and_a_text_alone_has_a_white_picture(u
 def test_a_published_folder_is_read_as_its_own_files_tell(gve: Path, ume: Path) -> None:
     assert (embedder.kind_of(gve), embedder.kind_of(ume), embedder.kind_of("nano-omni")) == ("gve", "ume-r1", "uvrlab")
     assert load_model(gve).preprocess.template == Embedder.load(gve).preprocess.template == "last"
-    assert embedder.load(gve).modes == ("speed",) and embedder.load(ume).modes == ("speed", "think")
+    assert embedder.load(gve).modes == ("speed",) and embedder.load(ume).modes == ("speed", "think", "best_of_k", "auto")
+    assert embedder.load(ume).digest != embedder.load(ume, kind="uvrlab").digest  # which shows no white picture
     as_bare = embedder.load(gve, kind="uvrlab").digest
     assert as_bare == embedder.load(gve, kind="gve").digest != Embedder.load(gve, template="embed").digest
+
+
+def test_a_model_without_a_read_out_in_its_response_refuses_to_think(gve: Path) -> None:
+    for mode in ("think", "best_of_k", "auto"):
+        with pytest.raises(ValueError, match=f"mode '{mode}': a model read by template 'last' has speed only"):
+            embedder.load(gve).encode([DecodedItem("t", "a ball")], mode=mode)
 
 
 def test_ume_r1_brings_both_tokens_so_no_row_is_added(ume: Path, gve: Path) -> None:

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from rendered import video  # noqa: E402
 
 from tests.models.families import FAMILIES, collator, family, items  # noqa: E402
+from uvrlab import runs  # noqa: E402
 from uvrlab.data.items import ClipIndex, DecodedItem, Item, ItemError  # noqa: E402
 from uvrlab.models.backbones import backbone  # noqa: E402
 from uvrlab.models.encode import Embedder  # noqa: E402
@@ -147,7 +148,7 @@ def test_features_of_a_clip_are_computed_once_and_shared_by_every_text(media: Pa
     assert again.add([replace(clip, media_sha256="bb", video_uri="gone.mp4")])[0].reason == "missing"
 
 
-def test_other_towers_or_sampling_use_other_features(tmp_path: Path) -> None:
+def test_other_towers_sampling_or_code_use_other_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = embedder("nano-omni")
     plain = FeatureCache(tmp_path, one.model, one.collate, one.preprocess.sampling)
     faster = FeatureCache(tmp_path, one.model, one.collate, replace(one.preprocess.sampling, n_frames=16))
@@ -158,6 +159,8 @@ def test_other_towers_or_sampling_use_other_features(tmp_path: Path) -> None:
         trained = FeatureCache(tmp_path, one.model, one.collate, one.preprocess.sampling)
         one.model.model.visual.merger.ln_q.weight.div_(1.5)
     assert trained.folder != plain.folder
+    monkeypatch.setattr(runs, "code_digest", lambda sources: f"changed {sources}")
+    assert FeatureCache(tmp_path, one.model, one.collate, one.preprocess.sampling).folder != plain.folder
 
 
 def test_clip_rows_become_items_on_the_files_clock() -> None:

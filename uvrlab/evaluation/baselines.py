@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvrlab.config import BaselineConfig
 from uvrlab.evaluation import results
 from uvrlab.evaluation.compare import compare
 from uvrlab.evaluation.published import ABILITIES, CLIP, MLLM
 from uvrlab.evaluation.results import MAIN, Evaluation
+from uvrlab.evaluation.tasks import TaskError
 from uvrlab.runs import Metric, StageReport
+
+if TYPE_CHECKING:
+    from uvrlab.evaluation.evaluate import Benchmark
 
 NOT_RUN = "published, not run"
 
@@ -63,6 +67,29 @@ def table_text() -> str:
     """The same as lines of text."""
     rows = [f"{row['model']:<16} {row['AVG_D']:.3f}  {row['AVG_A']:.3f}  {row['status']:<18}  {row['because']}" for row in table()]
     return "\n".join([f"{'model':<16} AVG_D  AVG_A  status", *rows])
+
+
+def probe(wanted: Sequence[BaselineConfig], bench: Benchmark, device: str, workers: int) -> None:
+    """Load each baseline and let it read one item of every kind of the benchmark, so that its faults come before any score.
+
+    Raises ModelError for a folder that cannot be loaded, TaskError for a kind of item that a baseline cannot take.
+    """
+    from uvrlab.models.embedder import load
+
+    kinds: dict[tuple[str, ...], tuple[str, Any]] = {}  # modalities -> dataset, item row
+    for task in bench.tasks:
+        for row in (*(query.item for query in task.queries if query.item), *task.corpus.values()):
+            kinds.setdefault(tuple(sorted(row["modalities"])), (task.dataset, row))
+    items = [bench.item(row, f"{dataset}: {'+'.join(kind)}") for kind, (dataset, row) in kinds.items()]
+    for baseline in wanted:
+        embedder = load(baseline.path, device, baseline.kind)
+        found = embedder.encode_or_reject(items, workers=workers)
+        embedder.close()
+        if found.rejects:
+            raise TaskError(
+                f"baseline {baseline.name} takes {', '.join(embedder.modalities)}, not every item of the benchmark: first "
+                f"{found.rejects[0].item}, {found.rejects[0].detail}; leave these datasets or this baseline out"
+            )
 
 
 def evaluate(

@@ -117,6 +117,12 @@ def _check_same_benchmark(a: Results, b: Results) -> None:
             f"model {b.model_digest[:12]} on {b.benchmark_digest[:12]}; "
             "evaluate both on one: uvr run evaluate --in benchmark=DIR --in model=DIR --out DIR"
         )
+    prompts = [side.sampling["prompts"] for side in (a, b) if "prompts" in side.sampling]
+    if len(set(prompts)) > 1:
+        raise ResultsError(
+            f"not comparable: evaluate.prompts is {prompts[0]} of model {a.model_digest[:12]}, {prompts[1]} of model "
+            f"{b.model_digest[:12]}; evaluate both models with the same config"
+        )
     if a.main != b.main:
         differing = sorted(d for d in a.main.keys() | b.main.keys() if a.main.get(d) != b.main.get(d))
         raise ResultsError(

@@ -28,8 +28,9 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
 
     With `questions`, `answers/` and `base/answers/` hold the same two of the questions; `baselines/NAME/` hold those of each
-    baseline. The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an item that cannot be
-    encoded is an error, because a benchmark with missing candidates is another benchmark.
+    baseline, which is loaded and tried before anything is scored. The base is the `base` input, else the bare backbone. Raises
+    TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with missing candidates is
+    another benchmark.
     """
     from uvrlab.evaluation import answers_report, evaluate_report, modes_report
     from uvrlab.models.device import torch_device
@@ -37,12 +38,15 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
 
     own, bench = config.own, Benchmark.load(inputs["benchmark"], config.own.datasets)
     device = torch_device(config.run.device)
+    baselines.probe(own.baselines, bench, device, config.run.workers)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
     # A bare backbone was never taught to think: its plain and its greedy vector say all about it.
     of_base = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
     scored, answered = [], []
     for path, folder, wanted in ((inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)):
         embedder = load(path, device)
+        if folder != out and not (wanted := modes.possible(wanted, embedder.modes)):
+            raise ValueError(f"{path} has modes {', '.join(embedder.modes)}, none of evaluate.modes; add speed to compare with it")
         scored.append(score(embedder, bench, own, config.run.workers, config.run.seed, wanted))
         folder.mkdir(exist_ok=True)
         results.write(folder, scored[-1].evaluation)
@@ -125,7 +129,9 @@ def score(
         tokens = [round(n) for n in one.n_tokens]
         rows += tasks.per_query_rows(one.task, one.scores, mode=one.mode, n_tokens=tokens, **digests)
         chances |= {(one.task.dataset, name): level for name, level in tasks.mean_chances(one.scores).items()}
-    sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template}
+    sampling = asdict(embedder.preprocess.sampling) | {"template": embedder.preprocess.template, "prompts": own.prompts}
+    if set(wanted) != {"speed"}:
+        sampling |= {"thinking": own.thinking.model_dump(), "router": own.router.model_dump()}
     bounds = {one.mode for one in scored if results.is_bound(one.mode)}
     options: dict[str, Any] = {"seed": seed, "bootstrap": own.bootstrap}
     found = results.summarise(rows, chances=chances, sampling=sampling, bounds=bounds, **options)
@@ -136,7 +142,7 @@ def score(
         table, abilities = results.tabulate(rows)
         more = {
             "modes": spent,
-            "routing": mode_summary.routing(table, abilities, found.results.main, spent, **options),
+            "routing": mode_summary.routing(table, abilities, found.results.main, scored, **options),
             "attributes": attributes.measure(thoughts, **options),
         }
         found = results.Evaluation(found.results.model_copy(update=more), rows)

@@ -37,10 +37,10 @@ def make(
         _against(page, compare(trained, incumbent, seed=config.run.seed, bootstrap=own.bootstrap))
     models = {"trained": trained, "before": base} | ({"incumbent": incumbent} if incumbent is not None else {})
     digests = trained.results.benchmark_digest, trained.results.model_digest
+    prompts = trained.results.sampling.get("prompts")
     same = {role: found for role, found in models.items() if found.results.benchmark_digest == digests[0]}
-    profile_report.add(
-        page, same, known.earlier(*digests), known.last(*digests), seed=config.run.seed, bootstrap=config.own.bootstrap
-    )
+    others, last = known.earlier(*digests, prompts), known.last(*digests, prompts)
+    profile_report.add(page, same, others, last, seed=config.run.seed, bootstrap=own.bootstrap)
     known.remember(trained)
     failures.add(page, bench, trained)
     shown = _main_text_task(bench.tasks, trained)

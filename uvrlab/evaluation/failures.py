@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from uvrlab.evaluation.tasks import Query, Task
 from uvrlab.report import Report, Strip
 
 WRONG = 2  # nearest wrong answers that a miss shows
+UNSEEN = np.full((1, 64, 64, 3), 128, np.uint8)  # grey, in the place of what has no picture: a text or a sound alone
 
 
 def add(page: Report, bench: Any, trained: Evaluation) -> None:
@@ -47,16 +48,15 @@ def _strips(bench: Any, task: Task, query: Query, row: Mapping[str, Any]) -> lis
 
 
 def frames(bench: Any, row: Mapping[str, Any]) -> np.ndarray:
-    """(T, H, W, 3) uint8 of an item, read as the model reads it: its frames, or its one picture."""
+    """(T, H, W, 3) uint8 of an item, read as the model reads it: its frames, or its one picture; grey where it has neither."""
     from uvrlab.data.decoding import Sampling, decode_items
 
-    (decoded,) = decode_items([bench.item({**row, "text": None, "modalities": _seen(row["modalities"])}, "report")], Sampling())
+    seen = [m for m in row["modalities"] if m in ("image", "video")]
+    if not seen:
+        return UNSEEN
+    (decoded,) = decode_items([bench.item({**row, "text": None, "modalities": seen}, "report")], Sampling())
     if isinstance(decoded, list) and decoded[0].frames is not None:
         return decoded[0].frames
     if isinstance(decoded, list) and decoded[0].image is not None:
         return decoded[0].image[None]
-    return np.zeros((1, 64, 64, 3), np.uint8)
-
-
-def _seen(modalities: Sequence[str]) -> list[str]:
-    return [m for m in modalities if m in ("image", "video")]
+    return UNSEEN

@@ -9,8 +9,8 @@ import numpy as np
 
 from uvrlab.evaluation import uvrb
 from uvrlab.evaluation.metrics import PairedEffect, paired_bootstrap
-from uvrlab.evaluation.modes import AUTO, SINGLES, Scored
-from uvrlab.evaluation.results import ORACLE, ModeCost, Routing, Table
+from uvrlab.evaluation.modes import SINGLES, Scored
+from uvrlab.evaluation.results import AUTO, ORACLE, ModeCost, Routing, Table
 from uvrlab.runs import Metric
 
 Array = np.ndarray[Any, Any]
@@ -57,9 +57,12 @@ def effect(table: Table, weights: Mapping[str, float], main: Mapping[str, str], 
 
 
 def routing(
-    table: Table, abilities: Mapping[str, str], main: Mapping[str, str], spent: Sequence[ModeCost], seed: int, bootstrap: int
+    table: Table, abilities: Mapping[str, str], main: Mapping[str, str], scored: Sequence[Scored], seed: int, bootstrap: int
 ) -> Routing | None:
-    """From `results.tabulate`; None unless speed, think, oracle and auto were all evaluated. Resamples queries inside datasets."""
+    """From `results.tabulate`, over the datasets of AVG_D alone; None unless speed, think, oracle and auto were all evaluated.
+
+    Resamples queries inside datasets.
+    """
     weights = uvrb.weights(abilities)["AVG_D"]
     modes = (*SINGLES, ORACLE, AUTO)
     if any((mode, main[dataset], dataset) not in table for mode in modes for dataset in weights):
@@ -70,7 +73,7 @@ def routing(
     rng = np.random.default_rng(seed)
     draws = np.array([_averages(values, weights, rng) for _ in range(bootstrap)])  # (bootstrap, 4)
     gains, resampled = means[2:] - means[single], draws[:, 2:] - draws[:, [single]]
-    cost = {one.mode: one for one in spent}
+    cost = {one.mode: one for one in costs([one for one in scored if one.task.dataset in weights], {})}
     think, n = cost["think"].query_tokens, cost[AUTO].n
     return Routing(
         n=n,

@@ -15,7 +15,7 @@ import numpy as np
 
 from uvrlab.config import EvaluateConfig
 from uvrlab.evaluation import tasks, uvrb
-from uvrlab.evaluation.results import ORACLE
+from uvrlab.evaluation.results import AUTO, ORACLE
 from uvrlab.evaluation.tasks import QueryScore, Task
 from uvrlab.models.modes import Mode, Reading
 from uvrlab.models.router import routes
@@ -23,7 +23,7 @@ from uvrlab.models.router import routes
 Array = np.ndarray[Any, Any]
 SINGLES: tuple[Mode, Mode] = ("speed", "think")
 MIXED: dict[str, tuple[Mode, Mode]] = {"think/speed": ("think", "speed"), "speed/think": ("speed", "think")}  # queries/candidates
-AUTO, BEST = "auto", "best_of_k"
+BEST = "best_of_k"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ def needed(wanted: Sequence[str]) -> list[tuple[Mode, bool]]:
     found += [("think", True)] if set(wanted) - {"speed"} else []
     found += [("best_of_k", False)] if set(wanted) & {BEST, "pass_at_k"} else []
     return found
+
+
+def possible(wanted: Sequence[str], has: Sequence[Mode]) -> list[str]:
+    """Those of the wanted modes for which a model that `has` these ways of reading can be evaluated."""
+    return [mode for mode in wanted if all(read in has for read, _ in needed([mode]))]
 
 
 class Scorer:

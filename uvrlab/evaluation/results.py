@@ -23,7 +23,7 @@ from uvrlab.runs import Metric
 RESULTS_SCHEMA = 1
 RESULTS, PER_QUERY = "results.json", "per_query.parquet"
 MAIN = "main"  # as a metric: each dataset's own one
-ORACLE = "oracle"
+ORACLE, AUTO = "oracle", "auto"
 Key = tuple[str, str, str]  # mode, metric, dataset
 Table = dict[Key, dict[str, float]]  # -> {query_id: value}
 
@@ -107,7 +107,7 @@ class Results(Frozen):
     averages: tuple[Score, ...]
     seed: int
     bootstrap: int
-    sampling: dict[str, Any]  # frames, fps, pixels, audio: how clips were read
+    sampling: dict[str, Any]  # frames, fps, pixels, template; UVRB's prompts or not; thinking and router beyond mode speed
     versions: dict[str, str]
     modes: tuple[ModeCost, ...] = ()
     routing: Routing | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from uvrlab.evaluation.evaluate import Benchmark
 
 FORMAT = 2  # of the files
+CODE = ("data", "models")  # reads items: after a change there a kept vector is not the one that would be computed
 SAMPLES = "/samples"
 
 
@@ -30,8 +30,8 @@ class Vectors:
     ) -> None:
         self.embedder, self.bench, self.batch_size, self.workers, self.mode = embedder, bench, batch_size, workers, mode
         self.thinking = thinking or Thinking()
-        how = [asdict(embedder.preprocess.sampling), mode, FORMAT, *([asdict(self.thinking)] if mode != "speed" else [])]
-        name = hashlib.sha256(f"{embedder.digest}{json.dumps(how, sort_keys=True)}".encode()).hexdigest()[:24]
+        how = [asdict(embedder.preprocess.sampling), _thinking(mode, self.thinking), embedder.device, FORMAT]
+        name = runs.digest_json([embedder.digest, runs.code_digest(CODE), mode, how])[:24]
         self.file = runs.work_dir() / "embeddings" / f"{name}.safetensors"
         self.known: dict[str, np.ndarray] = {}
         self.readings: dict[str, Reading] = {}
@@ -102,6 +102,13 @@ class Vectors:
     def reading(self, row: Any) -> Reading:
         """How a row was read."""
         return self.readings[self.key(row)]
+
+
+def _thinking(mode: Mode, thinking: Thinking) -> dict[str, Any]:
+    """What vectors of a mode depend on: a greedy thought knows nothing of k, consensus, temperature and seed."""
+    if mode == "speed":
+        return {}
+    return {"max_new_tokens": thinking.max_new_tokens} if mode == "think" else asdict(thinking)
 
 
 def _reading(row: Mapping[str, Any]) -> Reading:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from uvrlab.evaluation import results as results_file
-from uvrlab.evaluation.results import Evaluation, ResultsError, Table
+from uvrlab.evaluation.results import AUTO, Evaluation, ResultsError, Table
 from uvrlab.runs import MANIFEST, RunDir, RunError
 from uvrlab.upstream import hints
 
@@ -111,13 +113,14 @@ def _mean(values: dict[str, float]) -> float:
 def differences(candidate: Evidence, incumbent: Evidence, mode: str) -> list[str]:
     """What makes a comparison meaningless: another benchmark, other prompts or sampling, other metrics, modes or queries."""
     a, b = candidate.evaluation.results, incumbent.evaluation.results
+    ours, theirs = _reading(a.sampling, mode), _reading(b.sampling, mode)
     if a.benchmark_digest != b.benchmark_digest:
         return [f"benchmark digests differ: {a.benchmark_digest[:12]} (candidate), {b.benchmark_digest[:12]} (incumbent)"]
     found = [
-        f"{'prompts' if key in ('template', 'prompts') else 'sampling'} differ: {key} is {a.sampling.get(key)!r} (candidate), "
-        f"{b.sampling.get(key)!r} (incumbent)"
-        for key in sorted(a.sampling.keys() | b.sampling.keys())
-        if a.sampling.get(key) != b.sampling.get(key)
+        f"{'prompts' if key in ('template', 'prompts') else 'sampling'} differ: {key} is {ours.get(key)!r} (candidate), "
+        f"{theirs.get(key)!r} (incumbent)"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
     ]
     found += [
         f"own metric of {d} differs: {a.main.get(d)} (candidate), {b.main.get(d)} (incumbent)"
@@ -133,6 +136,13 @@ def differences(candidate: Evidence, incumbent: Evidence, mode: str) -> list[str
         for d, metric in sorted(a.main.items())
         if (odd := sorted(_queries(candidate, mode, metric, d) - _queries(incumbent, mode, metric, d)))
     ]
+
+
+def _reading(sampling: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """The settings that scores of one mode depend on: a disc vector does not know how thoughts are made."""
+    beside = {"thinking"} if mode == "speed" else set()
+    beside |= {"router"} if mode != AUTO else set()
+    return {key: value for key, value in sampling.items() if key not in beside}
 
 
 def missing_queries(candidate: Evidence, incumbent: Evidence, mode: str) -> list[str]:

@@ -15,6 +15,7 @@ from uvrlab.models.encode import Embedder, Encoded, Entry
 from uvrlab.models.foreign import without_sound
 from uvrlab.models.modeldir import ModelError, load_model
 from uvrlab.models.published import MODEL_TYPES, TEMPLATES, Published, has_readouts, recognise
+from uvrlab.runs import digest_json
 
 BLANK = np.full((56, 56, 3), 255, np.uint8)  # what UME-R1's own evaluation puts beside a text alone
 
@@ -58,4 +59,6 @@ def load(path: str | Path, device: str = "cpu", kind: Published | None = None) -
     if loaded.spec.family not in ("qwen2-vl", "qwen2.5-vl"):
         raise ModelError(f"{folder}: a {loaded.spec.family} model; {kind} checkpoints are of model type {' or '.join(MODEL_TYPES)}")
     parts: dict[str, Any] = {name: getattr(loaded, name) for name in ("spec", "model", "tokenizer", "preprocess", "digest")}
+    if kind == "ume-r1":  # the white picture changes every text's vector, so this is not the model that the bare folder is
+        parts["digest"] = digest_json([loaded.digest, kind])
     return PublishedEmbedder(**parts, device=device, blank=kind == "ume-r1")

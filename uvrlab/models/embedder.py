@@ -15,9 +15,11 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from uvrlab.data.decoding import Sampling
+from uvrlab.data.workers import MediaPool
 from uvrlab.models.backbones import BACKBONES
 from uvrlab.models.encode import Encoded, Entry, Mode
 from uvrlab.models.modeldir import ModelError
+from uvrlab.models.modes import Thinking
 from uvrlab.models.published import recognise
 
 
@@ -35,6 +37,7 @@ class EmbedderProtocol(Protocol):
     """A model that embeds items. `digest` names weights and reading: equal digests give equal vectors."""
 
     digest: str
+    device: str
 
     @property
     def preprocess(self) -> ReadingProtocol: ...
@@ -49,8 +52,17 @@ class EmbedderProtocol(Protocol):
         """(B, D) float32 unit vectors in the order of `items`. Raises ItemError naming one that cannot be encoded."""
         ...
 
-    def encode_or_reject(self, items: Sequence[Entry], *, batch_size: int = ..., workers: int = ..., mode: Mode = ...) -> Encoded:
-        """As `encode`, with rejects in the place of errors."""
+    def encode_or_reject(
+        self,
+        items: Sequence[Entry],
+        *,
+        batch_size: int = ...,
+        workers: int = ...,
+        pool: MediaPool | None = ...,
+        mode: Mode = ...,
+        thinking: Thinking | None = ...,
+    ) -> Encoded:
+        """As `encode`, with rejects in the place of errors. Raises ValueError for a mode that is not one of `modes`."""
         ...
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ class Embedder:
     @property
     def modes(self) -> tuple[Mode, ...]:
         """What the model can be asked for: thinking needs a read-out that stands in a response."""
-        return ("speed", "think") if self.preprocess.template == "embed" else ("speed",)
+        return modes.MODES if self.preprocess.template == "embed" else ("speed",)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -134,8 +134,11 @@ class Embedder:
 
         `mode`: speed, the disc vector; think, the gen vector behind a greedy thought; best_of_k, what k sampled thoughts agree on;
         auto, speed or think as `router` decides, which must hold the vectors of what is searched. `thinking` says how thoughts are
-        made. Raises ValueError where mode auto has no router.
+        made. Raises ValueError for a mode that the model does not have, and where mode auto has no router.
         """
+        if mode not in self.modes:
+            told = f"a model read by template {self.preprocess.template!r} has {', '.join(self.modes)} only"
+            raise ValueError(f"mode {mode!r}: {told}; thinking needs a read-out in the response (template 'embed')")
         thinking = thinking or Thinking()
         if mode == "auto":
             if router is None:

@@ -1,7 +1,8 @@
 """Frozen-tower features, computed once a clip and kept on disk under what they depend on.
 
-A key is made of the tower weights' digest, the media's sha256, its span and the sampling, so a cache is never stale and is
-shared by every stage on the same backbone. Entries live in safetensors shards, read by memory map. Not for towers that train.
+A key is made of the tower weights' digest, the media's sha256, its span, the sampling, the device and the code that reads, so a
+cache is never stale and is shared by every stage on the same backbone. Entries live in safetensors shards, read by memory map. Not
+for towers that train.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from uvrlab import runs
 from uvrlab.data.collate import Collator
 from uvrlab.data.decoding import Sampling, decode_items
 from uvrlab.data.items import DecodedItem, FeaturedItem, Item, MediaShape
@@ -58,8 +60,8 @@ class FeatureCache:
         self.model, self.collate, self.sampling, self.device = model, collate, sampling, device
         spec = collate.spec
         pixels = [spec.min_pixels, spec.max_pixels, spec.video_min_pixels, spec.video_max_pixels]
-        base = json.dumps([tower_digest(model), spec.name, pixels, asdict(sampling)], sort_keys=True)
-        self.folder = folder / hashlib.sha256(base.encode()).hexdigest()[:16]
+        code = runs.code_digest(("data", "models"))
+        self.folder = folder / runs.digest_json([tower_digest(model), spec.name, pixels, asdict(sampling), device, code])[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
         self._where: dict[str, list[tuple[Path, str]]] = {}
         self._open: dict[Path, Any] = {}
