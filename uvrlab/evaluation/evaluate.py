@@ -43,9 +43,11 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     # A bare backbone was never taught to think: its plain and its greedy vector say all about it.
     of_base = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
     scored, answered = [], []
-    for path, folder, wanted in ((inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)):
+    both: list[tuple[Any, Path, Sequence[str]]] = [(inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)]
+    for path, folder, asked in both:
         embedder = load(path, device)
-        if folder != out and not (wanted := modes.possible(wanted, embedder.modes)):
+        wanted = asked if folder == out else modes.possible(asked, embedder.modes)
+        if not wanted:
             raise ValueError(f"{path} has modes {', '.join(embedder.modes)}, none of evaluate.modes; add speed to compare with it")
         scored.append(score(embedder, bench, own, config.run.workers, config.run.seed, wanted))
         folder.mkdir(exist_ok=True)
