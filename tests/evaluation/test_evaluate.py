@@ -78,6 +78,7 @@ def test_the_report_shows_both_models_and_every_query(world, tmp_path):
     modes_report.add(report, outcome, found, 0)
     page = report.page.write(tmp_path / "report.html").read_text()
     assert "Every query" in page and "Before and after" in page and "world-rich, think" in page
+    assert page.count("<h2>Modes") == 1 and "exact search, modes speed, think, mixed" in page and "think - speed" in page
     assert "a bound: looks at the truth" in page and "What thoughts get right" in page and "Mode by dataset" in page
     assert report.cost["ms_a_query_think"] > report.cost["ms_a_query_speed"] > 0
     assert "Failures" in page and "nearest wrong answer 2" in page and "asked by this" in page

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uvrlab.evaluation import known, profile_report, results, tasks, uvrb
+from uvrlab.evaluation import known, modes_report, profile_report, results, tasks, uvrb
+from uvrlab.evaluation.evaluate import Outcome
 from uvrlab.evaluation.results import Evaluation
 from uvrlab.evaluation.tasks import Query, Task
 from uvrlab.report import Report
+from uvrlab.runs import StageReport
 
 N, WIDTH = 12, 8
 
@@ -72,7 +74,7 @@ def test_a_first_run_has_a_radar_of_nine_abilities_and_nothing_to_compare_with(w
     html = page(evaluation(1), evaluation(2))
     assert all(f">{ability}</text>" in html for ability in ("TXT", "CMP", "VIS", "CG", "FG", "LC", "S", "T", "PR"))
     assert "world-LoVR-C2V (VIS, R@1)" in html and "world-MS-TI (CMP, P@1)" in html
-    assert not any(words in html for words in ("Since the last run", "What moves together", "<h2>Modes"))
+    assert not any(words in html for words in ("Since the last run", "What moves together"))
 
 
 def test_later_runs_show_what_changed_and_how_abilities_move_together(work):
@@ -90,9 +92,16 @@ def test_the_same_model_again_is_no_earlier_run_and_another_benchmark_is_none(wo
     assert known.last("c" * 64, "5" * 64) is None
 
 
-def test_modes_are_compared_on_the_same_queries(work):
-    html = page(evaluation(1, ("speed", "think")), evaluation(2, ("speed", "think")))
-    assert "<h2>Modes" in html and "think - speed" in html and "trained:think" in html
+def test_modes_stand_beside_the_models_and_are_compared_dataset_by_dataset_in_one_section(work):
+    found = evaluation(1, ("speed", "think"))
+    assert "trained:think" in page(found, evaluation(2, ("speed", "think")))
+    cost = {"n": N, "query_tokens": 1.0, "candidate_tokens": 0.0, "thinks": 1.0, "fallbacks": 0}
+    costs = tuple(results.ModeCost(mode=mode, **cost) for mode in ("speed", "think"))
+    both = Evaluation(found.results.model_copy(update={"modes": costs}), found.rows)
+    report = StageReport(stage="evaluate", page=Report("Evaluation"))
+    modes_report.add(report, Outcome(both, {"speed": 1.0, "think": 2.0}), found, 0)
+    html = report.page.html()
+    assert html.count("<h2>Modes") == 1 and html.count("think - speed") == 1 and "Mode by dataset" in html
 
 
 def test_a_last_run_with_other_modes_is_told_and_not_compared(work):

@@ -41,7 +41,7 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     baselines.probe(own.baselines, bench, device, config.run.workers)
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
     # A bare backbone was never taught to think: its plain and its greedy vector say all about it.
-    of_base = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
+    of_base: Sequence[str] = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
     scored, answered = [], []
     both: list[tuple[Any, Path, Sequence[str]]] = [(inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)]
     for path, folder, asked in both:

@@ -30,7 +30,10 @@ def make(
         metrics=_metrics(trained, base, own.modes[0]),
         counts={"datasets": len(bench.tasks), "queries": sum(len(task.queries) for task in bench.tasks), "clips": len(bench.index)},
     )
-    page = Report("Evaluation", f"{len(bench.tasks)} datasets, exact search, disc embeddings")
+    page = Report(
+        "Evaluation",
+        f"{len(bench.tasks)} datasets, exact search, {'modes' if len(own.modes) > 1 else 'mode'} {', '.join(own.modes)}",
+    )
     page.headline({name: metric for name, metric in report.metrics.items() if name == "base_AVG_D" or not name.startswith("base_")})
     _before_after(page, trained, base, effects)
     if incumbent is not None:

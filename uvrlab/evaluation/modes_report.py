@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvrlab.data.world.attributes import Attributes, Told, aspect_rows, form_row
 from uvrlab.evaluation import mode_summary, uvrb
+from uvrlab.evaluation.compare import compare
 from uvrlab.evaluation.results import MAIN, Evaluation, ModeCost, Routing, is_bound, tabulate
 from uvrlab.report import Report
 from uvrlab.runs import Metric, StageReport
@@ -30,6 +31,7 @@ def add(report: StageReport, outcome: Outcome, base: Evaluation, seed: int) -> N
     datasets = list(found.main)
     cells = [[found.score(d, mode=one.mode).value for d in datasets] for one in found.modes]
     page.heat([one.mode for one in found.modes], datasets, cells, "share", caption="Mode by dataset")
+    _over_first(page, outcome.evaluation)
     curve = [(float(m.mode.partition("@")[2]), _average(outcome, m.mode).value) for m in found.modes if m.mode.startswith("pass@")]
     if curve:
         page.lines({"pass@k": curve}, "k", "share", caption="Any of k sampled thoughts finds it")
@@ -37,6 +39,18 @@ def add(report: StageReport, outcome: Outcome, base: Evaluation, seed: int) -> N
         _routing(report, found.routing)
     if found.attributes is not None:
         _attributes(report, found.attributes, base.results.attributes, outcome.told)
+
+
+def _over_first(page: Report, found: Evaluation) -> None:
+    """Each further mode against the first one, dataset by dataset, on the same queries of the same model."""
+    first, *others = (one.mode for one in found.results.modes)
+    for mode in others:
+        effects = compare(found, found, seed=found.results.seed, bootstrap=found.results.bootstrap, modes=(mode, first)).effects
+        shown = [e for e in effects if e.metric in (MAIN, found.results.main.get(e.dataset))]
+        page.effects(
+            {e.dataset: Metric(value=e.difference, unit="points", low=e.low, high=e.high, n=e.n) for e in shown},
+            caption=f"{mode} - {first}",
+        )
 
 
 def _average(outcome: Outcome, mode: str) -> Any:

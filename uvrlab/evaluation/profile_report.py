@@ -1,4 +1,4 @@
-"""The picture of a model in the report: abilities and datasets beside other models, modes, what moves together, what changed."""
+"""The picture of a model in the report: abilities and datasets beside other models, what moves together, what changed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def add(
     shown = {name: scores[name] for name in (*list(scores)[:BESIDE], *first)}
     _abilities(page, shown, first)
     _datasets(page, shown, trained.results)
-    _modes(page, trained, mode, seed, bootstrap)
     _together(page, scores)
     if last is not None:
         _since(page, trained, last, mode, seed, bootstrap)
@@ -62,18 +61,6 @@ def _datasets(page: Report, scores: Scores, own: Results) -> None:
     rows = [[*(row.get(d) for row in scores.values()), chance.get(d)] for d in names]
     labels = [f"{d} ({known.ability}, {own.main[d]})" if (known := uvrb.find(d)) else f"{d} ({own.main[d]})" for d in names]
     page.heat(labels, [*scores, "chance"], rows, "share", caption="Every dataset by its own metric")
-
-
-def _modes(page: Report, trained: Evaluation, first: str, seed: int, bootstrap: int) -> None:
-    """Each further mode against the first one, on the same queries of the same model."""
-    others = [m for m in dict.fromkeys(row["mode"] for row in trained.rows) if m != first]
-    if not others:
-        return
-    page.section("Modes", f"Each mode against {first!r} on the same queries; 95 % paired bootstrap.")
-    for mode in others:
-        effects = compare(trained, trained, seed=seed, bootstrap=bootstrap, modes=(mode, first)).effects
-        shown = {e.dataset: _metric(e) for e in effects if e.metric == MAIN or e.metric == trained.results.main.get(e.dataset)}
-        page.effects(shown, caption=f"{mode} - {first}")
 
 
 def _together(page: Report, scores: Scores) -> None:
