@@ -21,7 +21,8 @@ def main() -> None:
     after, before = results.read(root / "evaluate"), results.read(root / "evaluate" / "base")
     main_metric = after.results.main
     effects = [e for e in compare(after, before).effects if e.metric == main_metric.get(e.dataset) or e.dataset == "AVG_D"]
-    chance = {s.dataset: s.chance for s in (*after.results.scores, *after.results.averages) if s.metric in ("R@1", "main")}
+    every = (*after.results.scores, *after.results.averages)
+    chance = {s.dataset: s.chance for s in every if s.metric == main_metric.get(s.dataset, "main")}
     rows = [
         {"dataset": e.dataset, "n": e.n, "chance": chance.get(e.dataset), "before": e.b, "after": e.a}
         | {"difference": e.difference, "low": e.low, "high": e.high, "verdict": e.verdict}
