@@ -180,7 +180,7 @@ def test_a_forked_worker_that_outlives_its_parent_does_not_keep_the_lock(tmp_pat
 
 
 def test_sources_are_read_without_caches_and_an_absent_one_is_named():
-    files = runs.source_files(("data", "config.py"))
-    assert runs.PACKAGE_ROOT / "config.py" in files and not [f for f in files if f.suffix == ".pyc"]
+    files = runs.source_files(("data", "runs.py"))
+    assert runs.PACKAGE_ROOT / "runs.py" in files and not [f for f in files if f.suffix == ".pyc"]
     with pytest.raises(RunError, match="nowhere"):
         runs.source_files(("nowhere",))

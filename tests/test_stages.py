@@ -97,7 +97,7 @@ def test_a_change_of_one_source_runs_that_stage_and_only_what_its_new_digest_tou
     library = tmp_path / "library"
     shutil.copytree(runs.PACKAGE_ROOT, library, ignore=shutil.ignore_patterns("__pycache__", "assets"))
     monkeypatch.setattr(runs, "PACKAGE_ROOT", library)
-    planted.put("ingest", sources=("config.py",))
+    planted.put("ingest", sources=("logs.py",))
     planted.put("synthesize", sources=("runs.py",))
     for _ in range(2):
         run_stage(CONFIG.for_stage("ingest"), {}, tmp_path / "ingest")
