@@ -57,7 +57,10 @@ class Stage:
 _CORE = ("data/schema.py",)
 _MEDIA = ("data",)
 _MODEL = (*_CORE, "data", "models", "assets")
+_TRAINED = (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py")
 CLIPS, UVRD, CHECKS, MODEL, RESULTS = Input("clips"), Input("uvrd"), Input("checks"), Input("model"), Input("results")
+_DATA = {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS}  # what every training stage reads
+_TRAINER = Resources(cpu=8, memory_gib=64, gpus=8, hours=24)
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -95,42 +98,42 @@ STAGES: dict[str, Stage] = {
         Stage(
             "sft",
             "uvrlab.training.sft:run",
-            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS},
+            _DATA,
             ("model",),
             (*_MODEL, "losses", "training", "evaluation/metrics.py"),
-            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+            _TRAINER,
         ),
         Stage(
             "grpo",
             "uvrlab.training.grpo:run",
-            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            {**_DATA, "model": MODEL},
             ("model",),
-            (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py"),
-            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+            _TRAINED,
+            _TRAINER,
         ),
         Stage(
             "grounding",
             "uvrlab.training.grounding:run",
-            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": Input("model", optional=True, chained=True)},
+            {**_DATA, "model": Input("model", optional=True, chained=True)},
             ("model",),
-            (*_MODEL, "losses", "rewards", "training", "synthesis", "evaluation/metrics.py"),
-            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+            (*_TRAINED, "synthesis"),
+            _TRAINER,
         ),
         Stage(
             "fusion",
             "uvrlab.training.fusion:run",
-            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            {**_DATA, "model": MODEL},
             ("model",),
-            (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py"),
-            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+            _TRAINED,
+            _TRAINER,
         ),
         Stage(
             "curriculum",
             "uvrlab.training.curriculum_stage:run",
-            {"clips": CLIPS, "uvrd": UVRD, "checks": CHECKS, "model": MODEL},
+            {**_DATA, "model": MODEL},
             ("model",),
-            (*_MODEL, "losses", "rewards", "training", "evaluation/metrics.py"),
-            Resources(cpu=8, memory_gib=64, gpus=8, hours=24),
+            _TRAINED,
+            _TRAINER,
         ),
         Stage(
             "evaluate",

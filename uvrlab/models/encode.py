@@ -44,6 +44,16 @@ class Encoded:
     readings: list[Reading]
     samples: np.ndarray | None = None  # (K, k, D) in mode best_of_k: what the vectors are the consensus of
 
+    def of_all(self) -> np.ndarray:
+        """The vectors where none is missing; else ItemError, which names the first reject."""
+        if self.rejects:
+            first = self.rejects[0]
+            raise ItemError(
+                f"{len(self.rejects)} of {len(self.kept) + len(self.rejects)} items cannot be encoded, first {first.item}: "
+                f"{first.reason}, {first.detail}; use encode_or_reject to leave them out"
+            )
+        return self.vectors
+
     @property
     def fallbacks(self) -> int:
         """Thoughts without <gen_emb>, for which a disc vector stands in."""
@@ -109,15 +119,8 @@ class Embedder:
 
         `encode_or_reject` takes the same and also tells how each vector came about.
         """
-        result = self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode, thinking=thinking, router=router)
-        if result.rejects:
-            first = result.rejects[0]
-            raise ItemError(
-                f"{len(result.rejects)} of {len(items)} items cannot be encoded, first {first.item}: {first.reason}, "
-                f"{first.detail}; "
-                "use encode_or_reject to leave them out"
-            )
-        return result.vectors
+        options: dict[str, Any] = {"mode": mode, "thinking": thinking, "router": router}
+        return self.encode_or_reject(items, batch_size=batch_size, workers=workers, **options).of_all()
 
     def encode_or_reject(
         self,

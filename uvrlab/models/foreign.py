@@ -54,14 +54,7 @@ class ForeignEmbedder(ABC):
 
     def encode(self, items: Sequence[Entry], *, batch_size: int = 32, workers: int = 2, mode: Mode = "speed") -> np.ndarray:
         """(B, D) float32 unit vectors in the order of `items`; an item that cannot be encoded is an error that names it."""
-        found = self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode)
-        if found.rejects:
-            first = found.rejects[0]
-            told = (
-                f"{len(found.rejects)} of {len(items)} items cannot be encoded, first {first.item}: {first.reason}, {first.detail}"
-            )
-            raise ItemError(f"{told}; use encode_or_reject to leave them out")
-        return found.vectors
+        return self.encode_or_reject(items, batch_size=batch_size, workers=workers, mode=mode).of_all()
 
     def encode_or_reject(
         self,

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import StageConfig
-from uvrlab.data import schema
 from uvrlab.data.world.attributes import Attributes, aspect_rows, form_row
 from uvrlab.evaluation import metrics
 from uvrlab.report import Report
 from uvrlab.runs import Metric, StageReport
 from uvrlab.training.grpo_heldout import Measured
 from uvrlab.training.pairs import Pair
+from uvrlab.training.stage_report import NO_PAIRS, begin
 
 Ends = tuple[Measured | None, Measured | None]
 UNITS = {"disc_r1": "R@1", "gen_r1": "R@1", "embedding_reward": "r*d"}
@@ -42,24 +42,11 @@ def make(
     out: Path,
 ) -> StageReport:
     """Write rejects and build the stage report with its page."""
-    lost = [{"item": r.item, "reason": r.reason, "detail": r.detail} for r in rejects]
-    schema.write_file("rejects", lost, out / "rejects.parquet")
     flags = Counter(flag for row in table for flag in row["flags"])
-    report = StageReport(
-        stage=config.stage,
-        metrics=_metrics(ends, history, config.run.seed),
-        counts={
-            "rl_pairs": len(chosen),
-            "rollouts": len(table),
-            "rejects": len(lost),
-            **{f"rollouts {k}": n for k, n in flags.items()},
-        },
-        warnings=[*warnings],
-    )
-    if ends[0] is None:
-        report.warnings.append("no held-out pairs with two targets: nothing was measured; raise the val split")
-    if lost:
-        report.warnings.append(f"{len(lost)} clips could not be decoded; see rejects.parquet")
+    counts = {"rl_pairs": len(chosen), "rollouts": len(table), **{f"rollouts {k}": n for k, n in flags.items()}}
+    unmeasured = NO_PAIRS if ends[0] is None else None
+    report = begin(config, counts, rejects, out, unmeasured=unmeasured, warnings=warnings)
+    report.metrics |= _metrics(ends, history, config.run.seed)
     report.page = _page(config, ends, history, table, flags, report)
     return report
 

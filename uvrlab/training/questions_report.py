@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import StageConfig
-from uvrlab.data import schema
 from uvrlab.data.world import Scene
 from uvrlab.evaluation import metrics
 from uvrlab.report import Report, Step, Strip
@@ -23,6 +22,7 @@ from uvrlab.training.grounding_films import Films
 from uvrlab.training.questions import Questions, Rewarder
 from uvrlab.training.questions_heldout import CONDITIONS, Measured
 from uvrlab.training.spans import Footage, grounded_pairs
+from uvrlab.training.stage_report import begin
 
 Ends = tuple[Measured | None, Measured | None]
 SHOWN = {"av": "A+V", "v": "picture only", "a": "sound only"}
@@ -42,24 +42,11 @@ def make(
     out: Path,
 ) -> StageReport:
     """Write rejects and build the stage report with its page."""
-    lost = [{"item": r.item, "reason": r.reason, "detail": r.detail} for r in rejects]
-    schema.write_file("rejects", lost, out / "rejects.parquet")
-    flags = Counter(flag for row in table for flag in row["flags"])
-    report = StageReport(
-        stage=config.stage,
-        metrics=_metrics(ends, history, config.run.seed),
-        counts={
-            "questions": len(chosen.samples),
-            "rollouts": len(table),
-            "rejects": len(lost),
-            **{f"rollouts {k}": n for k, n in sorted(flags.items())},
-        },
-        warnings=[*warnings],
-    )
-    if ends[0] is None:
-        report.warnings.append("no held-out questions: nothing was measured; raise the val split")
-    if lost:
-        report.warnings.append(f"{len(lost)} clips could not be decoded; see rejects.parquet")
+    flags = sorted(Counter(flag for row in table for flag in row["flags"]).items())
+    counts = {"questions": len(chosen.samples), "rollouts": len(table), **{f"rollouts {k}": n for k, n in flags}}
+    unmeasured = "no held-out questions" if ends[0] is None else None
+    report = begin(config, counts, rejects, out, unmeasured=unmeasured, warnings=warnings)
+    report.metrics |= _metrics(ends, history, config.run.seed)
     report.page = _page(config, chosen, rewarder, ends, history, table, films, report)
     return report
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from uvrlab.config import StageConfig
-from uvrlab.data import schema
 from uvrlab.evaluation import metrics
 from uvrlab.report import Report
 from uvrlab.runs import Metric, StageReport
+from uvrlab.training import stage_report
 from uvrlab.training.heldout import HeldOut
 from uvrlab.training.pairs import Pair
 
@@ -43,16 +43,10 @@ def begin(
     rejects: Sequence[Any],
     out: Path,
 ) -> StageReport:
-    """Write rejects and start the stage report: counts and what to warn of."""
-    rows = [{"item": r.item, "reason": r.reason, "detail": r.detail} for r in rejects]
-    schema.write_file("rejects", rows, out / "rejects.parquet")
-    counts = {"train_pairs": len(train), "held_out_pairs": len(held_out), "rejects": len(rows)}
-    report = StageReport(stage=config.stage, counts=counts)
-    if before is None:
-        report.warnings.append("no held-out pairs with two targets: nothing was measured; raise the val split")
-    if rows:
-        report.warnings.append(f"{len(rows)} clips could not be decoded; see rejects.parquet")
-    return report
+    """The start of the report of a stage that trains on pairs."""
+    counts = {"train_pairs": len(train), "held_out_pairs": len(held_out)}
+    unmeasured = stage_report.NO_PAIRS if before is None else None
+    return stage_report.begin(config, counts, rejects, out, unmeasured=unmeasured)
 
 
 def _metrics(before: HeldOut | None, after: HeldOut | None, history: Sequence[dict[str, float]], seed: int) -> dict[str, Metric]:

@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from uvrlab.data.schema import WORD_RANGES
 from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
@@ -25,7 +24,6 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "TI2V": ("identity+action", "identity+scene", "identity+negative", "relation"),
     "TV2V": ("continuation", "viewpoint", "condition", "action"),
 }
-CHANGE_RANGES = {task: WORD_RANGES[names[0]] for task, names in STRATEGIES.items()}
 
 Profile = Literal["spatial", "temporal", "other"]
 PROFILES: dict[Profile, float] = {"spatial": 0.3, "temporal": 0.6, "other": 0.1}
