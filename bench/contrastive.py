@@ -37,6 +37,7 @@ from uvrlab.models.adapter import new_adapter
 from uvrlab.models.features import featurize
 from uvrlab.models.modeldir import LoadedBackbone, load_model
 from uvrlab.training import contrastive
+from uvrlab.training.batches import Collation, PairBatches
 from uvrlab.training.pairs import Pair
 
 AGREE = 1e-3
@@ -113,7 +114,7 @@ def ours(clips: list[DecodedItem], video: bool, args: argparse.Namespace, run_fo
     )  # fmt: skip
     plan = [list(range(args.batch))] * args.steps
     held: Any = Held([*texts, *target])
-    batches = contrastive.PairBatches(pairs, plan, held, collate, args.chunk)
+    batches = PairBatches(pairs, plan, Collation(held, collate, args.chunk))
     trainer, clock = contrastive.make_trainer(model, batches, own, RunConfig(), run_folder), Clock()
     trainer.add_callback(clock)
     trainer.train()
