@@ -16,7 +16,7 @@ import numpy as np
 from uvrlab.evaluation import metrics, results
 from uvrlab.evaluation.results import Evaluation
 
-CLIPS, SEEDS = 500, (0, 1, 2)
+CLIPS = 500
 OUT = Path(__file__).parent / "results" / "headroom.json"
 
 

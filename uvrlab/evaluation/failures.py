@@ -48,7 +48,7 @@ def _strips(bench: Any, task: Task, query: Query, row: Mapping[str, Any]) -> lis
 
 
 def frames(bench: Any, row: Mapping[str, Any]) -> np.ndarray:
-    """(T, H, W, 3) uint8 of an item, read as the model reads it: its frames, or its one picture; grey where it has neither."""
+    """(T, H, W, 3) uint8 of an item: eight of its frames, or its one picture; grey where it has neither."""
     from uvrlab.data.decoding import Sampling, decode_items
 
     seen = [m for m in row["modalities"] if m in ("image", "video")]

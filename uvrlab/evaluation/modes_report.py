@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from uvrlab.data.world.attributes import Attributes, Told, aspect_rows, form_row
 from uvrlab.evaluation import mode_summary, uvrb
 from uvrlab.evaluation.compare import compare
-from uvrlab.evaluation.results import MAIN, Evaluation, ModeCost, Routing, is_bound, tabulate
+from uvrlab.evaluation.results import MAIN, Evaluation, ModeCost, Routing, Table, is_bound, tabulate
 from uvrlab.report import Report
 from uvrlab.runs import Metric, StageReport
 
@@ -27,7 +27,9 @@ def add(report: StageReport, outcome: Outcome, base: Evaluation, seed: int) -> N
         return
     page: Report = report.page
     page.section("Modes", "One model, read in several ways: mean over datasets of their own metrics, 95 % bootstrap over queries.")
-    page.table([_row(one, outcome, seed) for one in found.modes], units={"tokens a query": "", "ms a query": "ms"})
+    table, abilities = tabulate(outcome.evaluation.rows)
+    weights = uvrb.weights(abilities)[AVERAGE]
+    page.table([_row(one, outcome, table, weights, seed) for one in found.modes], units={"tokens a query": "", "ms a query": "ms"})
     datasets = list(found.main)
     cells = [[found.score(d, mode=one.mode).value for d in datasets] for one in found.modes]
     page.heat([one.mode for one in found.modes], datasets, cells, "share", caption="Mode by dataset")
@@ -57,9 +59,8 @@ def _average(outcome: Outcome, mode: str) -> Any:
     return outcome.evaluation.results.score(AVERAGE, MAIN, mode)
 
 
-def _row(one: ModeCost, outcome: Outcome, seed: int) -> dict[str, Any]:
+def _row(one: ModeCost, outcome: Outcome, table: Table, weights: Mapping[str, float], seed: int) -> dict[str, Any]:
     found, score = outcome.evaluation.results, _average(outcome, one.mode)
-    table, abilities = tabulate(outcome.evaluation.rows)
     first = found.modes[0].mode
     row = {
         "mode": one.mode,
@@ -67,7 +68,7 @@ def _row(one: ModeCost, outcome: Outcome, seed: int) -> dict[str, Any]:
         AVERAGE: Metric(value=score.value, unit="share", low=score.low, high=score.high, n=score.n),
     }
     if one.mode != first:
-        change = mode_summary.effect(table, uvrb.weights(abilities)[AVERAGE], found.main, one.mode, first, seed)
+        change = mode_summary.effect(table, weights, found.main, one.mode, first, seed)
         row[f"over {first}"] = Metric(value=change.difference, unit="points", low=change.low, high=change.high, n=change.n)
     return row | {
         "thought about": Metric(value=one.thinks, unit="share"),

@@ -113,7 +113,7 @@ def train_backbone(recipe: Path | None, out: Path, overrides: Sequence[str] = ()
     from uvrlab.models.modeldir import save_backbone
 
     config = load_recipe(recipe, overrides)
-    work = runs.work_dir() / "pretrain" / _key(config)
+    work = runs.work_dir() / "pretrain" / sitting(config)
     bank = _bank(config, work, "pretrain", config.clips)
     held_out = _bank(config, work, "val", config.validation_clips)
     started = time.monotonic()
@@ -127,7 +127,7 @@ def train_backbone(recipe: Path | None, out: Path, overrides: Sequence[str] = ()
     return card
 
 
-def _key(config: PretrainConfig) -> str:
+def sitting(config: PretrainConfig) -> str:
     """What a sitting depends on: recipe, code, and the weights that it goes on from, whatever their name."""
     from uvrlab.models.modeldir import backbone_folder, weights_digest
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -49,8 +48,3 @@ def _runs(mask: np.ndarray, least_s: float) -> tuple[tuple[float, float], ...]:
 def level_word(level_db: float) -> str:
     edges = ((QUIET_DB, "barely audible"), (-35.0, "faint"), (-20.0, "moderately loud"), (99.0, "loud"))
     return next(word for edge, word in edges if level_db < edge)
-
-
-def jumps(found: Loudness) -> int:
-    """How often the level changes by more than RISE_DB from one tenth to the next."""
-    return sum(abs(b - a) > RISE_DB for a, b in pairwise(found.levels_db))
