@@ -196,7 +196,7 @@ def test_every_command_of_the_cluster_documentation_is_one_and_every_file_that_i
         if re.match(r"(infra|configs|tests)/", word):
             assert (REPO / word).exists(), word
     if words[0] == "make":
-        done = subprocess.run(["make", "--dry-run", *words[1:]], cwd=REPO, capture_output=True, text=True)
+        done = subprocess.run(["make", "--dry-run", "--no-print-directory", *words[1:]], cwd=REPO, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         words = shlex.split(done.stdout.splitlines()[-1])
         flags = [word for word in words if word.startswith("--")]

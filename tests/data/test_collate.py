@@ -222,13 +222,17 @@ def test_merged_layout_by_hand() -> None:
     assert order == [True] + [False] * 13 + [True] + [False] * 2
 
 
-def test_labels_cover_the_response_and_its_turn_end_only() -> None:
+@pytest.mark.parametrize(
+    ("response", "end"), [("<answer>red</answer><gen_emb>", ""), ("<gen_emb> red", "<|im_end|>"), ("red", "<|im_end|>")]
+)
+def test_labels_cover_the_response_only_which_ends_at_its_read_out_or_with_its_turn(response: str, end: str) -> None:
     tokenizer = tiny("qwen2.5-omni-7b")[1].tokenizer
-    batch = collator("qwen2.5-omni-7b")([DecodedItem("a", "b")], ["<answer>red</answer><gen_emb>"])
+    batch = collator("qwen2.5-omni-7b")([DecodedItem("a", "b")], [response])
     kept = batch.labels[0] != IGNORED
-    assert tokenizer.decode(batch.input_ids[0, kept]) == "<answer>red</answer><gen_emb><|im_end|>"
+    assert tokenizer.decode(batch.input_ids[0, kept]) == response + end
     assert torch.equal(batch.labels[0, kept], batch.input_ids[0, kept])
-    assert tokenizer.decode(batch.input_ids[0, batch.gen_positions]) == "<gen_emb>"
+    at = int(batch.gen_positions)
+    assert at == -1 if "<gen_emb>" not in response else tokenizer.decode(batch.input_ids[0, at]) == "<gen_emb>"
 
 
 def test_the_prompts_own_gen_token_is_never_a_readout() -> None:

@@ -87,17 +87,20 @@ def test_draws_follow_the_distribution_and_never_a_banned_token():
     assert torch.bincount(drawn, minlength=3).tolist() == [1000, 0, 3000]
 
 
-def test_an_emitted_read_out_is_the_state_behind_the_last_one(parts, monkeypatch):
-    """The completion is forced to `<gen_emb> a <gen_emb>`: its vector is the hidden state of a plain pass over all of it."""
+@pytest.mark.parametrize("limit", [96, 2])
+def test_a_completion_ends_at_its_read_out_and_the_vector_is_the_state_there(parts, monkeypatch, limit):
+    """One of two completions is forced to `a <gen_emb>`, the other goes on to its turn end, or to the limit."""
     model, spec, tokenizer = parts
     collate = Collator(spec, tokenizer, model.config, padding_side="left")
     batch = collate(items(np.random.default_rng(0))[:1], cut=False)
     gen, stop = collate.text.id("<gen_emb>"), collate.text.id(spec.tokens.turn_end)
-    script = [gen, *collate.text.plain("a"), gen, stop]
-    monkeypatch.setattr(generate, "draw", lambda logits, _: torch.full((len(logits),), script.pop(0)))
-    wanted = list(script)
-    ((thought,),) = sample(model, spec, collate.text, batch, [0], 1)
-    assert thought.ids == wanted and thought.ended
+    (letter,) = collate.text.plain("a")
+    script = [[letter, letter], [gen, letter], [gen, letter], [gen, stop]]
+    monkeypatch.setattr(generate, "draw", lambda logits, _: torch.tensor(script.pop(0)[-len(logits) :]))
+    ((thought, other),) = sample(model, spec, collate.text, batch, [0], 2, max_new_tokens=limit)
+    assert thought.ids == [letter, gen] and thought.ended and generate.words(collate.text, thought) == "a<gen_emb>"
+    assert other.vector is None and other.ended == (limit > 2)
+    assert generate.words(collate.text, other) == ("aaa" if other.ended else "aa")
     with torch.no_grad():
-        plain = towers.forward(model, _grown(batch, wanted[:-1]))[0, -1]
+        plain = towers.forward(model, _grown(batch, thought.ids))[0, -1]
     np.testing.assert_allclose(thought.vector, torch.nn.functional.normalize(plain, dim=-1).numpy(), atol=1e-5)

@@ -59,7 +59,8 @@ class Layout:
             written = self.text.response(response)
             gens = [i for i, token in enumerate(written) if token == self.text.vocabulary.get(GEN_TOKEN)]
             gen = n_prompt + gens[-1] if gens else -1  # the last one counts, as in UME-R1
-            ids += [*written, self.text.id(self.spec.tokens.turn_end)]
+            ended = bool(gens) and gens[-1] == len(written) - 1  # a thought ends at its read-out, as when it is generated
+            ids += [*written, *([] if ended else [self.text.id(self.spec.tokens.turn_end)])]
         return Row(ids, self.positions(len(ids), shape, media, n_before), n_prompt, disc, gen, truncated, shape)
 
     def _user(self, item: DecodedItem | FeaturedItem, media: list[int], template: Template) -> tuple[list[int], int, bool]:

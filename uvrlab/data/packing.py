@@ -118,4 +118,4 @@ def _turn(collator: Collator, turn: Turn, has_media: bool) -> tuple[list[int], l
     if turn.embed:
         asked = [*encode.plain(f"{user}\n"), encode.id(DISC_TOKEN), *encode.raw(f"\n{spec.instruction}")]
     asked = [*asked, end, *encode.raw("\n"), start, *encode.raw("assistant\n")]
-    return asked, [*encode.response(turn.response), end]
+    return asked, [*encode.response(turn.response), end]  # a base closes every turn, a thought's as well

@@ -1,8 +1,8 @@
 """Thoughts: think, answer, and the state at <gen_emb>, greedy or sampled, with one prefill a prompt that its completions share.
 
 Tokens that stand for media, delimit it, or read the disc vector are never emitted: a young policy does so, and the next forward
-pass then fails. Probabilities are those of the remaining tokens. The read-out is taken from the completion alone, at its last
-<gen_emb>; a row that never emits one has none.
+pass then fails. Probabilities are those of the remaining tokens. A completion ends at its <gen_emb>, whose state is its read-out
+and need not foretell a turn end as well, or at a turn end; then it has none.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ Choose = Callable[[Any, Any, int], Any]  # logits (rows, vocabulary), their row 
 class Thought:
     """One completion: its token ids, whether it ended by itself, and the unit gen vector (D,) or None without <gen_emb>.
 
-    `logps` are the log-probabilities of its tokens among those that may be emitted, at the temperature of sampling.
+    It holds the token that ended it, <gen_emb> or the turn end. `logps` are the log-probabilities of its tokens among those that
+    may be emitted, at the temperature of sampling.
     """
 
     ids: list[int]
@@ -36,8 +37,8 @@ class Thought:
 
 
 def words(text: TextEncoder, thought: Thought) -> str:
-    """A completion as text without its turn end, control tokens as they are spelled."""
-    ids = thought.ids[:-1] if thought.ended else thought.ids
+    """A completion as text without a turn end, control tokens as they are spelled."""
+    ids = thought.ids[:-1] if thought.ids[-1:] == [text.id(text.turn_end)] else thought.ids
     return str(text.core.decode(ids, skip_special_tokens=False))
 
 
@@ -50,7 +51,7 @@ def banned_ids(spec: Backbone, text: TextEncoder) -> list[int]:
 def think(model: Any, spec: Backbone, text: TextEncoder, batch: Batch, max_new_tokens: int = 96) -> list[Thought]:
     """Greedy completions of a left-padded batch that ends in the generation prompt, one a row.
 
-    A row goes on until its turn end or `max_new_tokens`. Raises ValueError for a right-padded batch.
+    A row goes on until <gen_emb>, its turn end or `max_new_tokens`. Raises ValueError for a right-padded batch.
     """
     return _decode(model, spec, text, batch, 1, lambda logits, _rows, _t: logits.argmax(-1), max_new_tokens, 1.0)
 
@@ -136,8 +137,8 @@ def _decode(
             token = choose(logits, rows, t)
             logp = F.log_softmax(logits, -1).gather(1, token[:, None])[:, 0]
             for row, emitted, value in zip(rows.tolist(), token.tolist(), logp.tolist(), strict=True):
-                found[row].take(emitted, value, stop)
-            live = torch.tensor([not found[row].ended for row in rows.tolist()], device=rows.device)
+                found[row].take(emitted, value, stop, gen)
+            live = torch.tensor([not found[row].ended or found[row].unread for row in rows.tolist()], device=rows.device)
             if not live.any():
                 break
             if 2 * int(live.sum()) <= len(live):
@@ -146,11 +147,10 @@ def _decode(
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             position = position + 1
             state = towers.step(model, token, mask, position, cache)
-            at = (token == gen).nonzero()[:, 0].tolist()
-            for place in at:
-                row = found[int(rows[place])]
-                if not row.ended:
+            for place, row in enumerate(found[i] for i in rows.tolist()):
+                if row.unread:
                     row.vector = F.normalize(state[place].float(), dim=-1).cpu().numpy()
+                    row.unread = False
     return [Thought(row.ids, row.ended, row.vector, row.logps) for row in found]
 
 
@@ -158,11 +158,12 @@ class _Row:
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.logps: list[float] = []
-        self.ended = False
+        self.ended = self.unread = False
         self.vector: np.ndarray | None = None
 
-    def take(self, token: int, logp: float, stop: int) -> None:
+    def take(self, token: int, logp: float, stop: int, gen: int) -> None:
         if not self.ended:
             self.ids.append(token)
             self.logps.append(logp)
-            self.ended = token == stop
+            self.unread = token == gen
+            self.ended = self.unread or token == stop
