@@ -61,6 +61,10 @@ def one(source: Path, out: Path, pairs_per_clip: int, executor: str) -> dict[str
     files = sorted((out / "uvrd").rglob("*.parquet"))
     digest = hashlib.sha256(b"".join(hashlib.sha256(f.read_bytes()).digest() for f in files)).hexdigest()
     own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    of_workers = {
+        "peak_mib_of_a_worker": round(workers.ru_maxrss / 1024),
+        "cpu_s": round(sum(u.ru_utime + u.ru_stime for u in (own, workers)), 1),
+    }
     seconds = report.cost["survey_s"] + report.cost["make_s"]
     return {
         "executor": executor,
@@ -72,9 +76,8 @@ def one(source: Path, out: Path, pairs_per_clip: int, executor: str) -> dict[str
         **{name: report.cost[name] for name in ("survey_s", "make_s")},
         "pairs_per_s": round(report.counts["pairs"] / seconds, 1),
         "pairs_per_s_of_make": round(report.counts["pairs"] / report.cost["make_s"], 1),
-        "cpu_s": round(sum(u.ru_utime + u.ru_stime for u in (own, workers)), 1),  # Ray's processes are nobody's children
         "peak_mib": round(own.ru_maxrss / 1024),
-        "peak_mib_of_a_worker": round(workers.ru_maxrss / 1024),
+        **(of_workers if executor == "local" else {}),  # Ray's processes are nobody's children
         "load_1min": round(os.getloadavg()[0], 1),  # the machine has other work
         "digest": digest[:16],
     }
