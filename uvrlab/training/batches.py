@@ -48,9 +48,7 @@ class Collation:
         size = self.chunk_pairs or len(items)
         # A clip with sound longer than a window has several parts; training looks at the first.
         found = [
-            self.collate(
-                [self.cache.get(item)[0] for item in items[at : at + size]], responses[at : at + size], cut=False, **options
-            )
+            self.collate([self.cache.get(item)[0] for item in items[at : at + size]], responses[at : at + size], **options)
             for at in range(0, len(items), size)
         ]
         return found if self.chunk_pairs else found[0]
