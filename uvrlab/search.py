@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uvrlab.data.items import Item
+from uvrlab.evaluation.index import Index
 from uvrlab.search_index import SETTINGS, Held, SearchError, check_model, load_embedder, open_index
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def answer(
 
     A text, an image and a video (with its sound) are one query. A sound from another file than the video is embedded apart, and the
     query is the mean of both directions. Gen vectors are compared with gen vectors: every mode but speed needs an index that was
-    made with thoughts. Raises SearchError.
+    made with thoughts. Mode auto compares both vectors side by side. Raises SearchError.
     """
     if not any((text, image, video, audio)):
         raise SearchError("an empty query; give at least one of --text, --image, --video, --audio")
@@ -130,14 +131,18 @@ def answer(
     if not len(held["speed"]):
         return Answer([], [])
     parts = _parts(text, image, video, audio)
-    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, router=_router(held) if mode == "auto" else None)
+    router = _router(held) if mode == "auto" else None
+    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, router=router)
     if found.rejects:
         raise SearchError(f"{found.rejects[0].item}: {found.rejects[0].reason}, {found.rejects[0].detail}")
-    # Of two parts read in different modes the disc vectors alone have something to be compared with.
-    modes = {"speed" if reading.mode == "speed" else "think" for reading in found.readings}
-    if len(modes) > 1:
-        found = embedder.encode_or_reject(parts)
-    index = held["think"] if modes == {"think"} else held["speed"]
+    index = held["speed"]
+    if router:
+        index = Index.build(index.ids, router.candidates, model_digest=index.model_digest, rows=index.rows)
+    elif mode != "speed":
+        # Of two parts read in different modes the disc vectors alone have something to be compared with.
+        spoke = {reading.mode != "speed" for reading in found.readings}
+        index = held["think"] if spoke == {True} else held["speed"]
+        found = embedder.encode_or_reject(parts) if len(spoke) > 1 else found
     mean = found.vectors.mean(axis=0)
     hits = index.search((mean / np.linalg.norm(mean))[None], k)[0]
     spans = [{key: index.rows[entry][key] for key in ("video", "start_s", "end_s")} | {"score": score} for entry, score in hits]

@@ -40,7 +40,8 @@ class Known:
 
     def reading(self, row):
         n = TOKENS[self.mode]
-        return Reading(self.mode, 1.0 + n, (Spoken("", n, True, row["row"] != 3),) if n else ())
+        read = row["row"] != 3
+        return Reading(self.mode if read else "speed", 1.0 + n, (Spoken("", n, True, read),) if n else ())
 
 
 def scored(*wanted: str, **own):
@@ -93,11 +94,11 @@ def test_pass_at_k_by_hand_and_rising():
     assert hits(found["best_of_k"]) == [0, 1, 0, 0] and found["best_of_k"].n_tokens == [30] * 4
 
 
-def test_auto_pays_for_every_thought_whether_it_takes_it_or_not():
-    """All queries are equally sure by either vector, so no thought is taken: budget 1 only costs."""
+def test_auto_ranks_by_both_cosines_where_it_thinks_and_pays_for_every_thought():
+    """Budget 0 is disc alone. At budget 1 every query thinks: what either half names ties, a thought without a vector adds nothing."""
     for budget, tokens in ((0.0, 0), (1.0, 10)):
         found = scored("auto", "speed", router=RouterConfig(budget=budget))
-        assert hits(found["auto"]) == hits(found["speed"]) and found["auto"].n_tokens == [tokens] * 4
+        assert hits(found["auto"]) == ([0.5, 1, 0.5, 0] if budget else [1, 1, 0, 0]) and found["auto"].n_tokens == [tokens] * 4
         assert found["auto"].fallbacks == (1 if budget else 0) and found["auto"].milliseconds == [1.0 + (11.0 if budget else 0)] * 4
 
 

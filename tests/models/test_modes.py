@@ -108,19 +108,21 @@ def test_a_sample_of_several_windows_has_a_vector_if_one_window_has():
     assert has_vector(Reading("best_of_k", 0.0, tuple(said)), 3).tolist() == [True, True, False]
 
 
-def test_auto_thinks_where_disc_is_unsure_and_keeps_the_surer_vector(embedder: Embedder, spoken):
-    """The corpus holds the disc vector of the first text twice over, so that it is unsure; its thought is sure, or not."""
+def test_auto_thinks_where_disc_is_unsure_and_adds_the_thought_to_the_disc_vector(embedder: Embedder, spoken):
+    """The corpus holds the disc vector of the first text twice over, so that it is unsure; its thought has a vector, or not."""
     disc = embedder.encode(TEXTS[:2], workers=0)
     far = -disc[1]
     speed, think = np.stack([disc[0], disc[0], disc[1], far]), np.stack([unit(1), unit(0, 1), unit(0, 0, 1), unit(0, 0, 0, 1)])
-    # what is close to both copies is unsure, what is close to one candidate is sure
-    router = Router(speed, think, threshold=0.6, temperature=1e-4)
-    for gen, mode in ((unit(1), "think"), (unit(0.5, 0.5, 0.5, 0.5), "speed")):
+    router, nothing = Router(speed, think, threshold=0.6, temperature=1e-4), np.zeros(embedder.width)
+    for gen, mode in ((unit(0, 1), "think"), (None, "speed")):
         spoken([gen])
         found = embedder.encode_or_reject(TEXTS[:2], mode="auto", workers=0, router=router)
         assert [r.mode for r in found.readings] == [mode, "speed"]
         assert [len(r.thoughts) for r in found.readings] == [1, 0]
-        np.testing.assert_allclose(found.vectors, [gen if mode == "think" else disc[0], disc[1]], atol=1e-5)
+        first = np.concatenate([disc[0], nothing] if gen is None else [disc[0] / 2**0.5, gen / 2**0.5])
+        np.testing.assert_allclose(found.vectors, [first, np.concatenate([disc[1], nothing])], atol=1e-5)
+        best = (found.vectors @ router.candidates.T)[0]
+        assert best.argmax() == (0 if gen is None else 1) and best[1] == pytest.approx(1.0 if gen is not None else 0.5**0.5)
     with pytest.raises(ValueError, match="pass router="):
         embedder.encode(TEXTS, mode="auto", workers=0)
     with pytest.raises(ValueError, match="k and max_new_tokens of at least 1"):

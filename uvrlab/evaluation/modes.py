@@ -18,7 +18,7 @@ from uvrlab.evaluation import tasks, uvrb
 from uvrlab.evaluation.results import AUTO, ORACLE
 from uvrlab.evaluation.tasks import QueryScore, Task
 from uvrlab.models.modes import Mode, Reading
-from uvrlab.models.router import routes
+from uvrlab.models.router import side_by_side, who_thinks
 
 Array = np.ndarray[Any, Any]
 SINGLES: tuple[Mode, Mode] = ("speed", "think")
@@ -98,21 +98,21 @@ class Scorer:
         return found
 
     def auto(self, task: Task) -> Scored:
-        """Each query as the router decides from its own candidates; a thought is paid for even where its vector is not taken."""
-        disc, gen = self.plain(task, "speed", "speed"), self.plain(task, "think", "think")
-        corpora = {mode: self._corpus(task, mode) for mode in SINGLES}
-        rows = [tasks.candidate_scores(task, self._queries(task, mode), corpora[mode]) for mode in SINGLES]
-        found = routes(*rows, **self.own.router.model_dump())
-        thinks = [route.thinks for route in found]
-        pick = [(gen if route.takes_think else disc).scores[i] for i, route in enumerate(found)]
-        return replace(
-            disc,
-            mode=AUTO,
-            scores=pick,
-            n_tokens=[n * t for n, t in zip(gen.n_tokens, thinks, strict=True)],
-            milliseconds=[a + b * t for a, b, t in zip(disc.milliseconds, gen.milliseconds, thinks, strict=True)],
-            thinks=thinks,
-            fallbacks=sum(r.fallbacks for r, t in zip(self._readings(task, "think"), thinks, strict=True) if t),
+        """Each query as the router decides from its own candidates; a thought without a vector is paid for and adds nothing."""
+        disc, gen = (self._queries(task, mode) for mode in SINGLES)
+        speed, think = (self._corpus(task, mode) for mode in SINGLES)
+        quick, slow = (self._readings(task, mode) for mode in SINGLES)
+        thinks = who_thinks(tasks.candidate_scores(task, disc, speed), **self.own.router.model_dump())
+        spoke = thinks & np.array([reading.mode != "speed" for reading in slow])
+        vectors = side_by_side(disc, gen, spoke), side_by_side(speed, think)
+        return Scored(
+            AUTO,
+            task,
+            tasks.score(task, *vectors, self._metrics(task)),
+            [reading.n_tokens * t for reading, t in zip(slow, thinks.tolist(), strict=True)],
+            [a.milliseconds + b.milliseconds * t for a, b, t in zip(quick, slow, thinks.tolist(), strict=True)],
+            thinks.tolist(),
+            sum(reading.fallbacks for reading, t in zip(slow, thinks.tolist(), strict=True) if t),
         )
 
     def _metrics(self, task: Task) -> list[str]:

@@ -136,8 +136,9 @@ class Embedder:
         """As `encode`, but an item that cannot be encoded becomes a `Reject` and has no vector. `workers=0` decodes here.
 
         `mode`: speed, the disc vector; think, the gen vector behind a greedy thought; best_of_k, what k sampled thoughts agree on;
-        auto, speed or think as `router` decides, which must hold the vectors of what is searched. `thinking` says how thoughts are
-        made. Raises ValueError for a mode that the model does not have, and where mode auto has no router.
+        auto, the disc vector and, where `router` has the item think, the gen vector beside it: (K, 2 D), for `router.candidates`.
+        `router` must hold the vectors of what is searched. `thinking` says how thoughts are made. Raises ValueError for a mode that
+        the model does not have, and where mode auto has no router.
         """
         if mode not in self.modes:
             told = f"a model read by template {self.preprocess.template!r} has {', '.join(self.modes)} only"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from uvrlab.models.generate import Thought, sample, seed_of, think, words
-from uvrlab.models.router import Router
+from uvrlab.models.router import Router, side_by_side
 
 if TYPE_CHECKING:
     from uvrlab.models.encode import Embedder, Encoded
@@ -150,7 +150,7 @@ def has_vector(reading: Reading, k: int) -> Array:
 
 
 def encode_auto(embedder: Embedder, items: Sequence[Any], router: Router, **options: Any) -> Encoded:
-    """Disc vectors first; what the router is unsure of thinks, and keeps the vector that it is surer of.
+    """(K, 2 D) vectors for `router.candidates`: disc first; what the router is unsure of thinks, and has a gen half as well.
 
     Raises ItemError and ValueError as `Embedder.encode_or_reject`.
     """
@@ -158,10 +158,8 @@ def encode_auto(embedder: Embedder, items: Sequence[Any], router: Router, **opti
     unsure = np.flatnonzero(router.unsure(quick.vectors))
     slow = embedder.encode_or_reject([items[quick.kept[i]] for i in unsure], mode="think", **options)
     unsure = unsure[slow.kept]  # what cannot be read a second time keeps its disc vector
-    chosen = router.choose(quick.vectors[unsure], slow.vectors)
-    vectors, readings = quick.vectors.copy(), list(quick.readings)
-    for i, vector, reading, thinks in zip(unsure, slow.vectors, slow.readings, chosen, strict=True):
-        vectors[i] = vector if thinks else vectors[i]
-        spent = readings[i].milliseconds + reading.milliseconds
-        readings[i] = replace(reading, mode=reading.mode if thinks else "speed", milliseconds=spent)
-    return replace(quick, vectors=vectors, readings=readings)
+    gen, thinks, readings = np.zeros_like(quick.vectors), np.zeros(len(quick.vectors), bool), list(quick.readings)
+    for i, vector, reading in zip(unsure, slow.vectors, slow.readings, strict=True):
+        gen[i], thinks[i] = vector, reading.mode != "speed"
+        readings[i] = replace(reading, milliseconds=readings[i].milliseconds + reading.milliseconds)
+    return replace(quick, vectors=side_by_side(quick.vectors, gen, thinks), readings=readings)

@@ -1,28 +1,20 @@
-"""Whether a query is worth a thought, and whether the thought helped: from the structure of its scores, without training.
+"""Which queries are worth a thought: those whose disc scores leave the best candidate open. Training-free; no label is read.
 
-In the manner of SURE (arXiv 2609.29560): a vector is as sure as the softmax probability of its best candidate, at the temperature
-that the model was trained with. Queries whose disc scores are unsure think, and keep whichever vector is surer. No label is read.
+In the manner of SURE (arXiv 2609.29560): a vector is as sure as the softmax probability of its best candidate. A thought is added
+to the disc vector, not put in its place: a query that thinks is ranked by the mean of both cosines, the others by disc alone. Both
+are one product when the two vectors of an item stand side by side, see `side_by_side`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Route:
-    """What was decided for one query, and how sure each vector was (the gen one only where it was asked)."""
-
-    thinks: bool
-    takes_think: bool
-    disc: float
-    gen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,9 +37,22 @@ class Router:
         """(Q,) bool for disc vectors (Q, D): who has to think."""
         return certainty(disc @ self.speed.T, self.temperature) < self.threshold
 
-    def choose(self, disc: Array, gen: Array) -> Array:
-        """(Q,) bool for both vectors (Q, D) of queries that thought: whose gen vector is the surer one."""
-        return certainty(gen @ self.think.T, self.temperature) > certainty(disc @ self.speed.T, self.temperature)
+    @cached_property
+    def candidates(self) -> Array:
+        """(N, 2 D) unit vectors that those of mode auto are compared with."""
+        return side_by_side(self.speed, self.think)
+
+
+def side_by_side(disc: Array, gen: Array, thinks: Array | None = None) -> Array:
+    """(N, 2 D) unit vectors from disc and gen (N, D): both halves where a row `thinks` (N,), by default all; else disc and zeros.
+
+    The product of two rows with both halves is the mean of their cosines; that of a row with one half and a row with both ranks as
+    the disc cosine does.
+    """
+    both = np.ones(len(disc), bool) if thinks is None else np.asarray(thinks, bool)
+    halves = np.concatenate([disc, np.where(both[:, None], gen, 0.0)], axis=1)
+    found: Array = (halves / np.sqrt(1.0 + both)[:, None]).astype(np.float32)
+    return found
 
 
 def certainty(scores: Array, temperature: float = 0.05) -> Array:
@@ -58,19 +63,15 @@ def certainty(scores: Array, temperature: float = 0.05) -> Array:
     return found
 
 
-def routes(disc: Sequence[Array], gen: Sequence[Array], *, budget: float, temperature: float) -> list[Route]:
-    """The routes of queries from their candidates' scores in both modes, about the share `budget` of them thinking.
+def who_thinks(disc: Sequence[Array], *, budget: float, temperature: float) -> Array:
+    """(Q,) bool from the disc scores of each query's candidates, about the share `budget` of them True.
 
     The threshold of every other query is the `budget` quantile of how sure the queries between are: no query helps to decide its
     own, and nothing is read but disc scores. A budget of 0 or 1 is nobody or everybody.
     """
     sure = np.array([certainty(row, temperature) for row in disc])
-    found: list[Route] = [Route(False, False, float(known)) for known in sure]
+    thinks = np.zeros(len(sure), bool)
     for start in (0, 1):
         others = np.array([-np.inf, *sure[1 - start :: 2], np.inf])
-        threshold = float(np.quantile(others, budget, method="nearest"))
-        for i in range(start, len(sure), 2):
-            if sure[i] < threshold:
-                surer = float(certainty(gen[i], temperature))
-                found[i] = Route(True, surer > sure[i], float(sure[i]), surer)
-    return found
+        thinks[start::2] = sure[start::2] < np.quantile(others, budget, method="nearest")
+    return thinks
