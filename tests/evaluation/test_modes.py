@@ -95,7 +95,7 @@ def test_pass_at_k_by_hand_and_rising():
 
 
 def test_auto_ranks_by_both_cosines_where_it_thinks_and_pays_for_every_thought():
-    """Budget 0 is disc alone. At budget 1 every query thinks: what either half names ties, a thought without a vector adds nothing."""
+    """Budget 0 is disc alone. At budget 1 all think: what either half names ties, a thought without a vector adds nothing."""
     for budget, tokens in ((0.0, 0), (1.0, 10)):
         found = scored("auto", "speed", router=RouterConfig(budget=budget))
         assert hits(found["auto"]) == ([0.5, 1, 0.5, 0] if budget else [1, 1, 0, 0]) and found["auto"].n_tokens == [tokens] * 4
