@@ -34,7 +34,7 @@ class MonoTimeline:
 
     def _mono(self, frame: Any) -> np.ndarray:
         if frame.format.name == "fltp" and frame.layout.nb_channels == 1 and frame.sample_rate == self.rate_hz:
-            return _finite(frame.to_ndarray()[0])  # already what the resampler would give
+            return _finite(np.frombuffer(frame.planes[0], np.float32, frame.samples))  # already what the resampler would give
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind != self._kind:  # parameters may change inside a track
             self._resampler, self._kind = av.AudioResampler(format="flt", layout="mono", rate=self.rate_hz), kind
@@ -46,7 +46,7 @@ class MonoTimeline:
         """The samples (n,) that `frame` adds, after zeros for any gap before it."""
         at = self.position if self._next is None else self._next
         if frame.pts is not None:
-            at = round((float(frame.pts * frame.time_base) - self._origin_s) * self.rate_hz)
+            at = round((frame.time - self._origin_s) * self.rate_hz)
         samples = self._mono(frame)
         if self._next is not None and abs(at - self._next) <= TOLERANCE_S * self.rate_hz:
             at = self._next

@@ -71,5 +71,6 @@ class Pixels:
         lying = quarter_turns % 2 == 1
         self._size = self._size or (self._fit(frame.width, frame.height) if lying else self._fit(frame.height, frame.width))
         height, width = reversed(self._size) if lying else self._size
-        picture = self._scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR")
+        # One thread: threads that are started for a small picture cost more than they save.
+        picture = self._scaler.reformat(frame, width=width, height=height, format="rgb24", interpolation="BILINEAR", threads=1)
         return np.ascontiguousarray(np.rot90(picture.to_ndarray(), quarter_turns))
