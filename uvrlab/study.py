@@ -37,7 +37,7 @@ class Study(BaseModel):
     baseline: str
     variants: dict[str, tuple[str, ...]]
     datasets: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ("R@1",)
+    metrics: tuple[str, ...] = ("R@1",)  # of single datasets; main: each one's own
     modes: tuple[str, ...] = ()
     part: str = ""  # of what `evaluate` writes: "answers" for its questions, else retrieval
     bootstrap: int = Field(default=2000, ge=100)
