@@ -1,4 +1,4 @@
-"""The table of a study: each variant against the baseline, paired by query within a seed; every dataset of a seed is a stratum.
+"""The table of a study: variants against the baseline and their controls, paired by query; each seed's datasets are strata.
 
 UVRB's averages stand first, nested as its paper has them, each dataset by its own metric; then single datasets. The interval speaks
 of the queries, under the seeds that were run; the differences of single seeds stand beside it, as the reader's measure of what
@@ -40,14 +40,15 @@ class Line:
 
 @dataclass(frozen=True)
 class StudyEffect:
-    """One variant against the baseline on one dataset or average, metric and mode; values and differences are shares in [0, 1]."""
+    """One variant against another on one dataset or average, metric and mode; values and differences are shares in [0, 1]."""
 
     variant: str
+    against: str
     dataset: str
     metric: str
     mode: str
-    baseline_value: float
     value: float
+    against_value: float
     difference: float
     low: float
     high: float
@@ -66,25 +67,25 @@ def read_cell(out: Path, name: str) -> dict[str, Any] | None:
 
 
 def study_effects(study: Study, folders: Mapping[At, Path]) -> tuple[list[StudyEffect], list[str]]:
-    """Effects of every variant over the seeds that both it and the baseline have, averages first; notes on what is not compared."""
+    """Effects of every comparison over the seeds that both variants have, averages first; notes on what is not compared."""
     notes: list[str] = []
     loaded = {at: results.read(folder) for at, folder in folders.items()}
     tables = {at: _chosen(results.tabulate(found.rows)[0], study) for at, found in loaded.items()}
     effects = []
-    for variant in (name for name in study.variants if name != study.baseline):
+    for variant, against in study.comparisons:
         seeds = []
         for seed in study.seeds:
-            ours, theirs = (variant, seed), (study.baseline, seed)
+            ours, theirs = (variant, seed), (against, seed)
             if ours not in loaded or theirs not in loaded:
                 continue
             if why := _differs(study, loaded[ours], loaded[theirs], tables[ours], tables[theirs]):
-                notes.append(f"{variant}, seed {seed}: {why}; not compared")
+                notes.append(f"{variant} against {against}, seed {seed}: {why}; not compared")
             else:
                 seeds.append(seed)
         if seeds:
-            shared = set.intersection(*(set(tables[name, seed]) for name in (variant, study.baseline) for seed in seeds))
+            shared = set.intersection(*(set(tables[name, seed]) for name in (variant, against) for seed in seeds))
             lines = _lines(study, shared, loaded[variant, seeds[0]])
-            effects += [_effect(study, variant, line, seeds, tables) for line in lines]
+            effects += [_effect(study, variant, against, line, seeds, tables) for line in lines]
     return sorted(effects, key=lambda effect: effect.metric != MAIN), notes
 
 
@@ -137,11 +138,9 @@ def _lines(study: Study, shared: set[Key], evaluation: Evaluation) -> list[Line]
     return found
 
 
-def _effect(study: Study, variant: str, line: Line, seeds: Sequence[int], tables: Mapping[At, Table]) -> StudyEffect:
+def _effect(study: Study, variant: str, against: str, line: Line, seeds: Sequence[int], tables: Mapping[At, Table]) -> StudyEffect:
     samples = {
-        (seed, key): _paired(tables[variant, seed][key], tables[study.baseline, seed][key])
-        for seed in seeds
-        for key in line.weights
+        (seed, key): _paired(tables[variant, seed][key], tables[against, seed][key]) for seed in seeds for key in line.weights
     }
     a, b = (np.concatenate([pair[side] for pair in samples.values()]) for side in (0, 1))
     strata = [f"{seed} {key[2]}" for (seed, key), pair in samples.items() for _ in pair[0]]
@@ -149,11 +148,12 @@ def _effect(study: Study, variant: str, line: Line, seeds: Sequence[int], tables
     found = paired_bootstrap(a, b, strata, seed=study.seeds[0], n=study.bootstrap, weights=weights)
     return StudyEffect(
         variant=variant,
+        against=against,
         dataset=line.name,
         metric=line.metric,
         mode=line.mode,
-        baseline_value=stratified_mean(b, strata, weights),
         value=stratified_mean(a, strata, weights),
+        against_value=stratified_mean(b, strata, weights),
         difference=found.difference,
         low=found.low,
         high=found.high,
@@ -173,7 +173,7 @@ def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[np.
 
 
 COLUMNS = (
-    *("variant", "dataset", "metric", "mode", "baseline, %", "variant, %", "difference, points [95 %]"),
+    *("variant", "against", "dataset", "metric", "mode", "against, %", "variant, %", "difference, points [95 %]"),
     *("by seed, points", "n", "minimum detectable, points", "verdict"),
 )
 
@@ -181,7 +181,7 @@ COLUMNS = (
 def _row(effect: StudyEffect) -> list[str]:
     e = effect
     return [
-        *(e.variant, e.dataset, e.metric, e.mode, f"{100 * e.baseline_value:.1f}", f"{100 * e.value:.1f}"),
+        *(e.variant, e.against, e.dataset, e.metric, e.mode, f"{100 * e.against_value:.1f}", f"{100 * e.value:.1f}"),
         f"{100 * e.difference:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]",
         ", ".join(f"{100 * d:+.1f}" for d in e.by_seed),
         f"{e.n} queries, {len(e.seeds)} seeds",
@@ -240,7 +240,7 @@ class Outcome:
             chosen = [e for e in self.effects if (e.metric, e.mode) == (metric, mode)]
             title = f"UVRB's averages, {mode}" if metric == MAIN else f"{metric}, {mode}"
             report.section(title, "Paired by query; each seed's datasets are strata. Whiskers are 95 % intervals.")
-            report.effects({f"{e.variant}: {e.dataset}": _points(e) for e in chosen}, "points")
+            report.effects({f"{e.variant} - {e.against}: {e.dataset}": _points(e) for e in chosen}, "points")
             report.table([dict(zip(COLUMNS, _row(e), strict=True)) for e in chosen])
         return report
 
