@@ -15,7 +15,7 @@ from uvrlab.config import ConfigError
 from uvrlab.evaluation import results
 from uvrlab.runs import RunError
 from uvrlab.stages import STAGES
-from uvrlab.study import load_study, run_study
+from uvrlab.study import cells, load_study, run_study
 
 N = 200
 
@@ -155,6 +155,8 @@ def test_a_faulty_study_file_is_explained(tmp_path: Path, changes: dict[str, Any
 
 
 @pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_shipped_study_loads(file: Path) -> None:
+def test_every_shipped_study_loads_with_all_its_cells(file: Path) -> None:
     study = load_study(file)
-    assert study.recipe is None or (file.parent / study.recipe).suffix == ".yaml"
+    planned = list(cells(study, file.parent))
+    assert len(planned) == len(study.variants) * len(study.seeds)
+    assert len({cell.key for cell in planned}) == len(planned), "no two variants are the same run"
