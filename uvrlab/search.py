@@ -130,7 +130,8 @@ def answer(
     if not len(held["speed"]):
         return Answer([], [])
     parts = _parts(text, image, video, audio)
-    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, router=_router(held) if mode == "auto" else None)
+    routed = {"router": _router(held)} if mode == "auto" else {}
+    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, **routed)
     if found.rejects:
         raise SearchError(f"{found.rejects[0].item}: {found.rejects[0].reason}, {found.rejects[0].detail}")
     # Of two parts read in different modes the disc vectors alone have something to be compared with.
