@@ -130,7 +130,7 @@ def answer(
     if not len(held["speed"]):
         return Answer([], [])
     parts = _parts(text, image, video, audio)
-    routed = {"router": _router(held)} if mode == "auto" else {}
+    routed: dict[str, Any] = {"router": _router(held)} if mode == "auto" else {}
     found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, **routed)
     if found.rejects:
         raise SearchError(f"{found.rejects[0].item}: {found.rejects[0].reason}, {found.rejects[0].detail}")
