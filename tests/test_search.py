@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from tests.models.test_foreign import save_dual
 from uvrlab.data.audio import decode_audio
 from uvrlab.data.world import captions, render_clip, sample_scene, stable_rng
 from uvrlab.models.modes import Thinking
@@ -190,6 +191,19 @@ def test_an_index_with_thoughts_is_searched_in_every_mode(model: str, clips: Pat
         assert [r.mode for r in found.readings] == ["speed"] and found.readings[0].fallbacks == len(found.readings[0].thoughts)
     assert update_index(folder, remove=[clip])["windows"] == 1
     assert [hit["video"] for hit in search(folder, text="x")] == [str(clips / "clip1.mp4")]
+
+
+def test_an_index_of_a_clip_type_model_is_searched_by_all_that_it_takes(clips: Path, tmp_path: Path) -> None:
+    other, folder, clip = str(save_dual(tmp_path / "clip", "CLIP")), tmp_path / "index", str(clips / "clip0.mp4")
+    with pytest.raises(SearchError, match="has speed only; leave --think out"):
+        update_index(folder, model=other, add=[clip], think=True)
+    made = update_index(folder, model=other, add=[clip, str(clips / "clip1.mp4")])
+    assert (made["videos"], made["encoded"], made["rejected"]) == (2, 2, [])
+    (hit,) = search(folder, video=clip, k=1)
+    assert (hit["video"], hit["end_s"], hit["score"]) == (clip, 4.0, pytest.approx(1.0, abs=1e-3))
+    assert len(search(folder, text="a red ball", image=clip)) == 2
+    with pytest.raises(SearchError, match="does not hear"):
+        search(folder, audio=clip)
 
 
 def test_an_index_without_thoughts_says_what_it_needs(index: Path, clips: Path) -> None:

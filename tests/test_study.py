@@ -15,7 +15,7 @@ from uvrlab.config import ConfigError
 from uvrlab.evaluation import results
 from uvrlab.runs import RunError
 from uvrlab.stages import STAGES
-from uvrlab.study import load_study, run_study
+from uvrlab.study import cells, load_study, run_study
 
 N = 200
 
@@ -81,8 +81,17 @@ def test_the_effect_is_the_paired_difference_with_its_interval(tmp_path: Path, s
     assert fast["low"] < fast["difference"] < fast["high"] and fast["verdict"] == "moved"
     assert fast["n"] == 2 * N and fast["seeds"] == [0, 1] and fast["minimum_detectable"] > 0
     assert same["difference"] == 0 and same["verdict"] == "not shown"
-    assert "| fast | d | R@1 | disc |" in text and "6 of 6 cells" in text
+    assert "| fast | slow | d | R@1 | disc |" in text and "6 of 6 cells" in text
     assert "<svg" in (tmp_path / "out" / "study.html").read_text()
+
+
+def test_a_variant_is_held_against_its_controls_too(tmp_path: Path, stages: Any) -> None:
+    """`same` differs from the baseline in nothing that is measured, so `fast` is as far from it."""
+    run_study(_study(tmp_path, controls={"fast": ["same", "slow"]}), tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "study.json").read_text())["effects"]
+    rows = {(e["variant"], e["against"]): e["difference"] for e in found if e["dataset"] == "d"}
+    assert list(rows) == [("fast", "slow"), ("same", "slow"), ("fast", "same")]
+    assert rows["fast", "same"] == rows["fast", "slow"] > 0
 
 
 def test_a_budget_stops_the_study_and_the_next_call_goes_on(tmp_path: Path, stages: Any) -> None:
@@ -127,13 +136,14 @@ def test_another_benchmark_is_not_compared(tmp_path: Path, stages: Any) -> None:
 
     stages.put("evaluate", evaluate)
     text = run_study(_study(tmp_path), tmp_path / "out")
-    assert "Note: fast, seed 0: benchmark" in text and "| fast |" not in text and "| same |" in text
+    assert "Note: fast against slow, seed 0: benchmark" in text and "| fast |" not in text and "| same |" in text
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"baseline": "none"}, "baseline 'none' is no variant; expected one of"),
+        ({"controls": {"fast": ["none"]}}, "controls name 'none', which is no variant; expected some of slow, fast, same"),
         ({"seeds": [1, 1]}, "a seed stands twice"),
         ({"variants": {"slow": [], "a/b": []}}, "a name is letters"),
         ({"metric": "R@1"}, "metric"),
@@ -145,6 +155,8 @@ def test_a_faulty_study_file_is_explained(tmp_path: Path, changes: dict[str, Any
 
 
 @pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "configs" / "studies").glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_shipped_study_loads(file: Path) -> None:
+def test_every_shipped_study_loads_with_all_its_cells(file: Path) -> None:
     study = load_study(file)
-    assert study.recipe is None or (file.parent / study.recipe).suffix == ".yaml"
+    planned = list(cells(study, file.parent))
+    assert len(planned) == len(study.variants) * len(study.seeds)
+    assert len({cell.key for cell in planned}) == len(planned), "no two variants are the same run"

@@ -312,7 +312,7 @@ def _parser() -> argparse.ArgumentParser:
     _mode_arguments(encode, ("speed", "think", "best_of_k"))
     index = command("index", _index, "create or change a search index over videos")
     index.add_argument("index", type=Path)
-    index.add_argument("--model", help="model directory; needed when the index is new")
+    index.add_argument("--model", help="folder of a model, ours or one as in evaluate.baselines; a new index needs it")
     index.add_argument("--add", action="append", default=[], metavar="VIDEO_OR_DIR")
     index.add_argument("--remove", action="append", default=[], metavar="VIDEO")
     index.add_argument("--think", action="store_true", help="a new index: hold gen vectors too, for every mode but speed")

@@ -132,7 +132,8 @@ def answer(
         return Answer([], [])
     parts = _parts(text, image, video, audio)
     router = _router(held) if mode == "auto" else None
-    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, router=router)
+    routed: dict[str, Any] = {"router": router} if router else {}  # only a model that thinks knows routers
+    found = embedder.encode_or_reject(parts, mode=mode, thinking=thinking, **routed)
     if found.rejects:
         raise SearchError(f"{found.rejects[0].item}: {found.rejects[0].reason}, {found.rejects[0].detail}")
     index = held["speed"]

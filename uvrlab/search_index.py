@@ -25,7 +25,7 @@ from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.evaluation.index import Index
 
 if TYPE_CHECKING:
-    from uvrlab.models.encode import Embedder
+    from uvrlab.models.embedder import EmbedderProtocol
 
 SETTINGS = "search.json"
 THOUGHTS = "think"  # folder of an index that holds gen vectors too: the same entries, read behind thoughts
@@ -118,10 +118,12 @@ def _settings(folder: Path, model: str | None, window_s: float, think: bool) -> 
     return {"model": path, "window_s": known.get("window_s", window_s), "think": known.get("think", think)}
 
 
-def _open(folder: Path, settings: dict[str, Any], device: str, needs_model: bool) -> tuple[Held, Embedder | None]:
+def _open(folder: Path, settings: dict[str, Any], device: str, needs_model: bool) -> tuple[Held, EmbedderProtocol | None]:
     is_new = not (folder / "index.json").is_file()
     embedder = load_embedder(settings["model"], device) if needs_model or is_new else None
     if is_new and embedder is not None:
+        if settings["think"] and "think" not in embedder.modes:
+            raise SearchError(f"{settings['model']} has {', '.join(embedder.modes)} only; leave --think out")
         modes: tuple[Side, ...] = ("speed", "think") if settings["think"] else ("speed",)
         return {mode: Index(embedder.width, embedder.digest) for mode in modes}, embedder
     held = open_index(folder, settings)
@@ -140,14 +142,14 @@ def open_index(folder: Path, settings: dict[str, Any]) -> Held:
     return held
 
 
-def load_embedder(model: str, device: str) -> Embedder:
-    """The model of an index, or of an items file."""
-    from uvrlab.models.encode import Embedder
+def load_embedder(model: str, device: str) -> EmbedderProtocol:
+    """The model of an index, or of an items file: ours, or whatever else `models.embedder.load` recognises by its files."""
+    from uvrlab.models.embedder import load
 
-    return Embedder.load(model, device=device)
+    return load(model, device)
 
 
-def check_model(index: Index, embedder: Embedder, model: str, folder: Path) -> None:
+def check_model(index: Index, embedder: EmbedderProtocol, model: str, folder: Path) -> None:
     """Raise SearchError where the index is another model's."""
     if embedder.digest != index.model_digest:
         raise SearchError(
@@ -212,7 +214,9 @@ def _outdated(index: Index, files: Sequence[str], made: Sequence[Window]) -> lis
     return [e for e, row in index.rows.items() if row["video"] in given and (e, row["media_sha256"]) not in current]
 
 
-def _encode(embedder: Embedder, made: Sequence[Window], known: dict[Side, dict[Key, np.ndarray]], pool: MediaPool) -> list[Reject]:
+def _encode(
+    embedder: EmbedderProtocol, made: Sequence[Window], known: dict[Side, dict[Key, np.ndarray]], pool: MediaPool
+) -> list[Reject]:
     """Put the vectors of new windows into `known`, mode by mode; the rejects are the same in each."""
     rejects: list[Reject] = []
     for mode, vectors in known.items():

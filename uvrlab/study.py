@@ -36,16 +36,25 @@ class Study(BaseModel):
     seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
     baseline: str
     variants: dict[str, tuple[str, ...]]
+    controls: dict[str, tuple[str, ...]] = {}  # variants that a variant is held against too, beside the baseline
     datasets: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ("R@1",)
+    metrics: tuple[str, ...] = ("R@1",)  # of single datasets; main: each one's own
     modes: tuple[str, ...] = ()
     part: str = ""  # of what `evaluate` writes: "answers" for its questions, else retrieval
     bootstrap: int = Field(default=2000, ge=100)
+
+    @property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """(variant, what it is held against): each against the baseline, then against its controls."""
+        plain = [(name, self.baseline) for name in self.variants if name != self.baseline]
+        return list(dict.fromkeys([*plain, *((name, other) for name, own in self.controls.items() for other in own)]))
 
     @model_validator(mode="after")
     def _baseline_is_a_variant(self) -> Study:
         if self.baseline not in self.variants:
             raise ValueError(f"baseline {self.baseline!r} is no variant; expected one of {', '.join(self.variants)}")
+        if unknown := sorted({name for own in self.controls.items() for name in (own[0], *own[1])} - self.variants.keys()):
+            raise ValueError(f"controls name {unknown[0]!r}, which is no variant; expected some of {', '.join(self.variants)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"a seed stands twice in {list(self.seeds)}; each seed is one stratum")
         if bad := [name for name in self.variants if not name.replace("-", "").replace("_", "").isalnum()]:

@@ -1,7 +1,8 @@
-"""The table of a study: each variant against the baseline, paired by query within a seed, seeds as strata.
+"""The table of a study: variants against the baseline and their controls, paired by query; each seed's datasets are strata.
 
-The interval speaks of the queries, under the seeds that were run; the differences of single seeds stand beside it, as the reader's
-measure of what another seed might do.
+UVRB's averages stand first, nested as its paper has them, each dataset by its own metric; then single datasets. The interval speaks
+of the queries, under the seeds that were run; the differences of single seeds stand beside it, as the reader's measure of what
+another seed might do.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uvrlab.evaluation import results
+from uvrlab.evaluation import results, uvrb
 from uvrlab.evaluation.metrics import paired_bootstrap, stratified_mean
+from uvrlab.evaluation.results import MAIN, Evaluation, Key, Table
 from uvrlab.report import Report
 from uvrlab.runs import Metric, write_json
 
@@ -24,19 +26,29 @@ if TYPE_CHECKING:
 
 MEAN = "mean of all"
 At = tuple[str, int]  # variant, seed
-Samples = dict[str, tuple[np.ndarray, np.ndarray]]  # stratum -> values of variant and baseline on the same queries
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a row measures: the weighted sum of some datasets' metrics in one mode. The weights sum to 1."""
+
+    name: str
+    metric: str
+    mode: str
+    weights: Mapping[Key, float]
 
 
 @dataclass(frozen=True)
 class StudyEffect:
-    """One variant against the baseline on one dataset, metric and mode; values and differences are shares in [0, 1]."""
+    """One variant against another on one dataset or average, metric and mode; values and differences are shares in [0, 1]."""
 
     variant: str
+    against: str
     dataset: str
     metric: str
     mode: str
-    baseline_value: float
     value: float
+    against_value: float
     difference: float
     low: float
     high: float
@@ -55,95 +67,113 @@ def read_cell(out: Path, name: str) -> dict[str, Any] | None:
 
 
 def study_effects(study: Study, folders: Mapping[At, Path]) -> tuple[list[StudyEffect], list[str]]:
-    """Effects of every variant over the seeds that both it and the baseline have, and notes on what cannot be compared."""
+    """Effects of every comparison over the seeds that both variants have, averages first; notes on what is not compared."""
     notes: list[str] = []
     loaded = {at: results.read(folder) for at, folder in folders.items()}
     tables = {at: _chosen(results.tabulate(found.rows)[0], study) for at, found in loaded.items()}
     effects = []
-    for variant in (name for name in study.variants if name != study.baseline):
+    for variant, against in study.comparisons:
         seeds = []
         for seed in study.seeds:
-            ours, theirs = (variant, seed), (study.baseline, seed)
+            ours, theirs = (variant, seed), (against, seed)
             if ours not in loaded or theirs not in loaded:
                 continue
-            if why := _differs(loaded[ours], loaded[theirs], tables[ours], tables[theirs]):
-                notes.append(f"{variant}, seed {seed}: {why}; not compared")
+            if why := _differs(study, loaded[ours], loaded[theirs], tables[ours], tables[theirs]):
+                notes.append(f"{variant} against {against}, seed {seed}: {why}; not compared")
             else:
                 seeds.append(seed)
         if seeds:
-            effects += _effects_of(study, variant, seeds, tables)
-    return effects, notes
+            shared = set.intersection(*(set(tables[name, seed]) for name in (variant, against) for seed in seeds))
+            lines = _lines(study, shared, loaded[variant, seeds[0]])
+            effects += [_effect(study, variant, against, line, seeds, tables) for line in lines]
+    return sorted(effects, key=lambda effect: effect.metric != MAIN), notes
 
 
-def _chosen(table: results.Table, study: Study) -> results.Table:
+def _chosen(table: Table, study: Study) -> Table:
     return {
         (mode, metric, dataset): values
         for (mode, metric, dataset), values in table.items()
-        if metric in study.metrics
-        and (not study.datasets or dataset in study.datasets)
-        and (not study.modes or mode in study.modes)
+        if (not study.datasets or dataset in study.datasets) and (not study.modes or mode in study.modes)
     }
 
 
-def _differs(a: results.Evaluation, b: results.Evaluation, ours: results.Table, theirs: results.Table) -> str:
+def _asks(study: Study, evaluation: Evaluation, key: Key) -> bool:
+    """Whether a dataset has a row of its own under this metric."""
+    return key[1] in study.metrics or (MAIN in study.metrics and key[1] == evaluation.results.main[key[2]])
+
+
+def _differs(study: Study, a: Evaluation, b: Evaluation, ours: Table, theirs: Table) -> str:
     if a.results.benchmark_digest != b.results.benchmark_digest:
         return f"benchmark {a.results.benchmark_digest[:12]} against {b.results.benchmark_digest[:12]}"
-    for key in sorted(ours.keys() & theirs.keys()):
+    shared = sorted(ours.keys() & theirs.keys())
+    for key in shared:
         if ours[key].keys() != theirs[key].keys():
             return f"{key[2]} was asked {len(ours[key])} queries against {len(theirs[key])}"
-    return "" if ours.keys() & theirs.keys() else f"no common dataset, metric and mode among {sorted(ours)} and {sorted(theirs)}"
+    if any(_asks(study, a, key) for key in shared):
+        return ""
+    metrics = sorted({key[1] for key in (*ours, *theirs)})
+    return f"no common dataset and mode with {', '.join(study.metrics)}; found {', '.join(metrics)}"
 
 
-def _effects_of(study: Study, variant: str, seeds: Sequence[int], tables: Mapping[At, results.Table]) -> list[StudyEffect]:
-    shared = set.intersection(*(set(tables[name, seed]) for name in (variant, study.baseline) for seed in seeds))
-    effects = []
-    for mode, metric in sorted({key[:2] for key in shared}):
-        keys = sorted(key for key in shared if key[:2] == (mode, metric))
-        for named, group in [*((key[2], [key]) for key in keys), *([(MEAN, keys)] if len(keys) > 1 else [])]:
-            samples = {
-                f"{seed} {key[2]}": _paired(tables[variant, seed][key], tables[study.baseline, seed][key])
-                for seed in seeds
-                for key in group
-            }
-            effects.append(_effect(study, variant, named, metric, mode, seeds, samples))
-    return effects
+def _lines(study: Study, shared: set[Key], evaluation: Evaluation) -> list[Line]:
+    """For each mode UVRB's averages, the widest first, then what the study asks of single datasets.
+
+    The mean of all stands where one metric judges all of them, and where it is not AVG_D once more.
+    """
+    own, found = evaluation.results.main, list[Line]()
+    abilities = {s.dataset: str(s.ability) for s in evaluation.results.scores if s.ability in uvrb.LEAVES}
+    averages = uvrb.weights({d: ability for d, ability in abilities.items() if not study.datasets or d in study.datasets})
+    for mode in sorted({mode for mode, _, _ in shared}):
+        sums = [(name, {(mode, own[d], d): w for d, w in parts.items()}) for name, parts in reversed(averages.items())]
+        nested = [Line(name, MAIN, mode, weights) for name, weights in sums if weights and weights.keys() <= shared]
+        found += nested
+        asked = sorted(key for key in shared if key[0] == mode and _asks(study, evaluation, key))
+        datasets = {dataset for of, _, dataset in shared if of == mode}
+        for metric in sorted({key[1] for key in asked}):
+            keys = [key for key in asked if key[1] == metric]
+            found += [Line(key[2], metric, mode, {key: 1.0}) for key in keys]
+            judged_alike = len(keys) == len(datasets) > 1 and len({own[d] for d in datasets}) == 1
+            if judged_alike and all(line.weights.keys() != set(keys) for line in nested):
+                found.append(Line(MEAN, metric, mode, dict.fromkeys(keys, 1 / len(keys))))
+    return found
 
 
-def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    queries = sorted(ours)
-    return np.array([ours[q] for q in queries]), np.array([theirs[q] for q in queries])
-
-
-def _effect(
-    study: Study, variant: str, dataset: str, metric: str, mode: str, seeds: Sequence[int], samples: Samples
-) -> StudyEffect:
+def _effect(study: Study, variant: str, against: str, line: Line, seeds: Sequence[int], tables: Mapping[At, Table]) -> StudyEffect:
+    samples = {
+        (seed, key): _paired(tables[variant, seed][key], tables[against, seed][key]) for seed in seeds for key in line.weights
+    }
     a, b = (np.concatenate([pair[side] for pair in samples.values()]) for side in (0, 1))
-    strata = [name for name, pair in samples.items() for _ in pair[0]]
-    found = paired_bootstrap(a, b, strata, seed=study.seeds[0], n=study.bootstrap)
-    by_seed = [
-        float(np.mean([(x - y).mean() for name, (x, y) in samples.items() if name.split(" ")[0] == str(seed)])) for seed in seeds
-    ]
+    strata = [f"{seed} {key[2]}" for (seed, key), pair in samples.items() for _ in pair[0]]
+    weights = {f"{seed} {key[2]}": line.weights[key] / len(seeds) for seed, key in samples}
+    found = paired_bootstrap(a, b, strata, seed=study.seeds[0], n=study.bootstrap, weights=weights)
     return StudyEffect(
         variant=variant,
-        dataset=dataset,
-        metric=metric,
-        mode=mode,
-        baseline_value=stratified_mean(b, strata),
-        value=stratified_mean(a, strata),
+        against=against,
+        dataset=line.name,
+        metric=line.metric,
+        mode=line.mode,
+        value=stratified_mean(a, strata, weights),
+        against_value=stratified_mean(b, strata, weights),
         difference=found.difference,
         low=found.low,
         high=found.high,
         p_value=found.p_value,
         n=found.n,
         seeds=tuple(seeds),
-        by_seed=tuple(by_seed),
+        by_seed=tuple(sum(w * float(np.subtract(*samples[seed, key]).mean()) for key, w in line.weights.items()) for seed in seeds),
         minimum_detectable=found.minimum_detectable,
         verdict=found.verdict,
     )
 
 
+def _paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) values of both on the same queries."""
+    queries = sorted(ours)
+    return np.array([ours[q] for q in queries]), np.array([theirs[q] for q in queries])
+
+
 COLUMNS = (
-    *("variant", "dataset", "metric", "mode", "baseline, %", "variant, %", "difference, points [95 %]"),
+    *("variant", "against", "dataset", "metric", "mode", "against, %", "variant, %", "difference, points [95 %]"),
     *("by seed, points", "n", "minimum detectable, points", "verdict"),
 )
 
@@ -151,7 +181,7 @@ COLUMNS = (
 def _row(effect: StudyEffect) -> list[str]:
     e = effect
     return [
-        *(e.variant, e.dataset, e.metric, e.mode, f"{100 * e.baseline_value:.1f}", f"{100 * e.value:.1f}"),
+        *(e.variant, e.against, e.dataset, e.metric, e.mode, f"{100 * e.against_value:.1f}", f"{100 * e.value:.1f}"),
         f"{100 * e.difference:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]",
         ", ".join(f"{100 * d:+.1f}" for d in e.by_seed),
         f"{e.n} queries, {len(e.seeds)} seeds",
@@ -194,6 +224,7 @@ class Outcome:
         """The table of effects, the missing cells by name, the notes."""
         lines = [f"# {self.study.question}", "", self.subtitle, ""]
         if self.effects:
+            lines += [f"Metric {MAIN}: an average of UVRB, each dataset by its own metric.", ""]
             lines += [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
             lines += [*(f"| {' | '.join(_row(effect))} |" for effect in self.effects), ""]
         if self.missing:
@@ -207,8 +238,9 @@ class Outcome:
             report.warning(words)
         for metric, mode in dict.fromkeys((e.metric, e.mode) for e in self.effects):
             chosen = [e for e in self.effects if (e.metric, e.mode) == (metric, mode)]
-            report.section(f"{metric}, {mode}", "Paired by query within a seed, seeds as strata; whiskers are 95 % intervals.")
-            report.effects({f"{e.variant}: {e.dataset}": _points(e) for e in chosen}, "points")
+            title = f"UVRB's averages, {mode}" if metric == MAIN else f"{metric}, {mode}"
+            report.section(title, "Paired by query; each seed's datasets are strata. Whiskers are 95 % intervals.")
+            report.effects({f"{e.variant} - {e.against}: {e.dataset}": _points(e) for e in chosen}, "points")
             report.table([dict(zip(COLUMNS, _row(e), strict=True)) for e in chosen])
         return report
 

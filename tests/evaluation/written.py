@@ -1,8 +1,10 @@
-"""Evaluate runs of a few numbers, for tests of what reads them."""
+"""Evaluate runs of a few numbers, for tests of what reads them, and UVRB's averages as nested means."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import mean
 
 from uvrlab.evaluation import results
 
@@ -18,3 +20,15 @@ def write_run(folder: Path, digest: str, values: dict[str, float], modes=("speed
     folder.mkdir()
     results.write(folder, results.summarise(rows, chances={}, seed=0, bootstrap=10))
     return str(folder)
+
+
+def nested_means(v: Mapping[str, float]) -> dict[str, float]:
+    """Every average of UVRB from one value for each of its sixteen datasets, mean by mean."""
+    s, t = mean([v["CRB-S"], v["VDC-O"]]), mean([v["CRB-T"], v["CMRB"]])
+    pr = mean([v["DREAM-E"], v["LoVR-TH"], v["PEV-K"]])
+    cg, lc = mean([v["MSRVTT"], v["DiDeMo"], v["CRB-G"]]), mean([v["LoVR-V"], v["VDC-D"]])
+    cmp, vis = mean([v["MS-TI"], v["MS-TV"]]), mean([v["MSRVTT-I2V"], v["LoVR-C2V"]])
+    fg = mean([s, t, pr])
+    txt = mean([cg, fg, lc])
+    found = {"S": s, "T": t, "PR": pr, "CG": cg, "LC": lc, "CMP": cmp, "VIS": vis, "FG": fg, "TXT": txt}
+    return found | {"AVG_A": mean([txt, cmp, vis, cg, fg, lc]), "AVG_D": mean(v.values())}

@@ -34,7 +34,7 @@ OWN = CurriculumConfig(
     learning_rate=1e-2,
     probe_pairs=4,
     mined_tasks=("T2T", "T2V"),
-    mining=MiningConfig(negatives=2, relative_margin=None),
+    mining=MiningConfig(negatives=2, margin=None),
     replay=ReplayConfig(generative=0.25, grounding=0.25),
 )
 ANSWERS = [Answer(word, Item(word, text=f"which one? {word}"), f"<answer>{word}</answer>") for word in WORDS[:4]]
@@ -122,7 +122,7 @@ def test_negatives_are_mined_anew_each_epoch_or_once_for_all(tmp_path):
     for n, epoch in enumerate(steps.epochs.made):
         wanted = [drawn[3 * n + at] for at, step in enumerate(epoch.steps) if step.kind == "pairs"]
         assert {(row["epoch"], row["query_id"]) for row in epoch.mined} == {(n + 1, name) for some in wanted for name in some}
-    once = OWN.model_copy(update={"mining": MiningConfig(relative_margin=None, every_epoch=False)})
+    once = OWN.model_copy(update={"mining": MiningConfig(margin=None, every_epoch=False)})
     _, steps = build(once, tmp_path / "once")
     steps.epochs.step(5)
     first, second = (epoch.mined for epoch in steps.epochs.made)

@@ -11,7 +11,7 @@ from uvrlab.training.curriculum_mining import filled, kept_negatives, mine_pairs
 from uvrlab.training.mining import KEPT
 from uvrlab.training.pairs import Pair
 
-OWN = MiningConfig(relative_margin=None)
+OWN = MiningConfig(margin=None)
 
 
 def pair(name: str, task: str, clip: int, start_s: float = 0.0) -> Pair:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uvrlab.config import MiningConfig
+from uvrlab.config import CurriculumConfig, MiningConfig
 from uvrlab.data import schema
+from uvrlab.losses.contrastive import info_nce
 from uvrlab.training.mining import DUPLICATE, KEPT, TOO_CLOSE, MiningError, audit, mine, summary
 
 
@@ -59,16 +61,50 @@ def test_equals_the_definition_ties_and_duplicates_included(seed: int, first: in
 
 
 def test_window_and_margins_by_hand() -> None:
-    """Positive 0.8; others 0.9, 0.77, 0.7, 0.6, 0.5. A relative margin of 5 % allows 0.76, an absolute one of 0.15 allows 0.65."""
-    corpus = at_cosines(0.9, 0.8, 0.77, 0.7, 0.6, 0.5)
+    """Positive 0.8; others 0.95, 0.85, 0.77, 0.7, 0.6, 0.5. By default 0.9 is allowed, by a relative margin of 5 % 0.76, by an
+    absolute one of 0.15 0.65."""
+    corpus = at_cosines(0.95, 0.85, 0.8, 0.77, 0.7, 0.6, 0.5)
 
     def kept(**changed):
-        return [(r["rank"], r["verdict"]) for r in mine(QUERY, corpus, [{1}], MiningConfig(negatives=2, **changed))]
+        return [(r["rank"], r["verdict"]) for r in mine(QUERY, corpus, [{2}], MiningConfig(negatives=2, **changed))]
 
-    assert kept() == [(1, TOO_CLOSE), (2, TOO_CLOSE), (3, KEPT), (4, KEPT)]
-    assert kept(relative_margin=None) == [(1, KEPT), (2, KEPT)]
-    assert kept(margin=0.15) == [(1, TOO_CLOSE), (2, TOO_CLOSE), (3, TOO_CLOSE), (4, KEPT), (5, KEPT)]
+    assert kept() == [(1, TOO_CLOSE), (2, KEPT), (3, KEPT)]
+    assert kept(margin=None) == [(1, KEPT), (2, KEPT)]
+    assert kept(relative_margin=0.05) == [*((rank, TOO_CLOSE) for rank in (1, 2, 3)), (4, KEPT), (5, KEPT)]
+    assert kept(margin=0.15) == [*((rank, TOO_CLOSE) for rank in (1, 2, 3, 4)), (5, KEPT), (6, KEPT)]
     assert kept(first_rank=3, last_rank=3) == [(3, KEPT)]
+
+
+def test_siblings_are_kept_by_default_and_fall_to_a_relative_margin() -> None:
+    """As mined rows of the world look: positives of 0.8 to 0.9, each with a sibling within 3 % of it on either side and a stranger
+    7 % below. 5 % of the positive takes every sibling, so that each negative is a stranger."""
+    found: dict[str, list[str]] = {"default": [], "relative": []}
+    for positive, gap in zip(np.linspace(0.8, 0.9, 50), np.linspace(-0.03, 0.03, 50), strict=True):
+        cosines, turns = np.array([positive, positive * (1 - gap), 0.93 * positive]), np.array([0.0, 0.3, 2.0])
+        aside = np.sqrt(1 - cosines**2)
+        corpus = np.stack([cosines, aside * np.cos(turns), aside * np.sin(turns)], axis=1)
+        for name, own in {"default": MiningConfig(), "relative": MiningConfig(relative_margin=0.05)}.items():
+            rows = mine(np.array([[1.0, 0.0, 0.0]]), corpus, [{0}], own)
+            found[name] += [row["corpus_id"] for row in rows if row["verdict"] == KEPT]
+    assert found == {"default": ["1"] * 50, "relative": ["2"] * 50}
+
+
+def test_no_negative_is_mined_that_the_loss_would_mask() -> None:
+    """The loss drops keys above positive + false_negative_margin: with it and without, mined negatives cost the same."""
+    rng, own = np.random.default_rng(6), CurriculumConfig()
+    corpus = unit(rng, 80, 6)
+    queries = corpus[:40] + unit(rng, 40, 6)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    rows = mine(queries, corpus, [{i} for i in range(40)], own.mining)
+    kept = {int(row["query_id"]): corpus[[int(row["corpus_id"])]] for row in rows if row["verdict"] == KEPT}
+    assert len(kept) > 30 and any(row["verdict"] == TOO_CLOSE for row in rows)
+    for i, negative in kept.items():
+        pair = torch.tensor(queries[[i]]), torch.tensor(corpus[[i]])
+        told = [
+            float(info_nce(*pair, temperature=0.05, hard_negatives=torch.tensor(negative), false_negative_margin=margin))
+            for margin in (None, own.false_negative_margin)
+        ]
+        assert told[0] == told[1] > 0
 
 
 def test_a_negative_positive_still_has_its_ceiling_below_it() -> None:
@@ -76,7 +112,7 @@ def test_a_negative_positive_still_has_its_ceiling_below_it() -> None:
 
 
 def test_a_copy_of_the_positive_is_no_negative() -> None:
-    rows = mine(QUERY, at_cosines(0.8, 0.8, 0.1), [{0}], MiningConfig(relative_margin=None))
+    rows = mine(QUERY, at_cosines(0.8, 0.8, 0.1), [{0}], MiningConfig())
     assert [(r["corpus_id"], r["verdict"]) for r in rows] == [("1", DUPLICATE), ("2", KEPT)]
 
 

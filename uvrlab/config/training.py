@@ -182,15 +182,17 @@ class MiningConfig(Section):
     """Hard negatives from a prober's ranking. Ranks count the candidates that are no positives, 1 is the best; both margins hold
     where both are set.
 
-    GVE takes 0-3 negatives a pair from the top of the ranking, 1 in its UVRD, and publishes no filter: the relative margin is that
-    of NV-Retriever (arXiv 2407.15831).
+    GVE takes 0-3 negatives a pair from the top of the ranking, 1 in its UVRD, with no filter but its loss's mask of keys above
+    positive + 0.1: the margin here spends no negative on what that mask would take. NV-Retriever's relative margin (arXiv
+    2407.15831, 0.05) suits data in which most of what scores near the positive answers too. It takes near-duplicates that do not
+    just as well: nearly every sibling of the world, and the reference of a composed query.
     """
 
     negatives: Positive = 1  # of a pair
     first_rank: Positive = 1
     last_rank: Positive = 30
-    margin: float | None = None  # a negative scores at most positive - margin
-    relative_margin: float | None = 0.05  # ... and at most positive - relative_margin * |positive|
+    margin: float | None = -0.1  # a negative scores at most positive - margin
+    relative_margin: float | None = None  # ... and at most positive - relative_margin * |positive|
     duplicate_tolerance: float = 1e-5  # a candidate whose cosine with a positive is 1 within this is the positive again
     corpus: Positive = 20_000  # candidates of a task, at most
     every_epoch: bool = True  # anew for the pairs that an epoch draws; False: once, for all, by the first prober

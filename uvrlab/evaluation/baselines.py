@@ -72,6 +72,8 @@ def table_text() -> str:
 def probe(wanted: Sequence[BaselineConfig], bench: Benchmark, device: str, workers: int) -> None:
     """Load each baseline and let it read one item of every kind of the benchmark, so that its faults come before any score.
 
+    It is let go again and loaded anew when its turn comes, since large models do not fit side by side.
+
     Raises ModelError for a folder that cannot be loaded, TaskError for a kind of item that a baseline cannot take.
     """
     from uvrlab.models.embedder import load

@@ -19,7 +19,6 @@ from uvrlab.evaluation.score_tables import ScoreTable
 TASKS = ("TXT", "CMP", "VIS")
 ABILITIES = (*TASKS, "CG", "FG", "LC", "S", "T", "PR")
 AVERAGES = ("AVG_A", "AVG_D")
-LEAVES = (*uvrb.ABILITIES, "FG")  # FG stands for S and T where a benchmark does not tell them apart
 WHOLE = "mean(TXT, CMP, VIS)"
 
 # The kinds of UVRD pairs (task, caption style) that train an ability, and their shares within it. PR is UVRB's single events,
@@ -142,7 +141,7 @@ def leaf_abilities(row: Mapping[str, float]) -> dict[str, float]:
 def weaknesses(scores: Mapping[str, Mapping[str, float]], focus: Sequence[str]) -> list[Weakness]:
     """The abilities that every model has ({model: {ability: score}}), lowest mean over `focus` first."""
     found = []
-    for ability in (a for a in LEAVES if all(a in row for row in scores.values())):
+    for ability in (a for a in uvrb.LEAVES if all(a in row for row in scores.values())):
         best = max(scores, key=lambda model: scores[model][ability])
         mean = sum(scores[model][ability] for model in focus) / len(focus)
         found.append(Weakness(ability, mean, scores[best][ability], best))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from uvrlab.data.uvrb.datasets import ABILITIES, DATASETS, MIRROR, Ability, Dataset, dataset, find
 
+LEAVES = (*ABILITIES, "FG")  # what a dataset can have: FG stands for S and T where a benchmark does not tell them apart
 # An average is the plain mean of its parts; a part is an ability or another average.
 AVERAGES: dict[str, tuple[str, ...]] = {
     "FG": ("S", "T", "PR"),
@@ -59,6 +60,7 @@ __all__ = [
     "ABILITIES",
     "AVERAGES",
     "DATASETS",
+    "LEAVES",
     "MIRROR",
     "Ability",
     "Dataset",

@@ -166,7 +166,7 @@ def _negatives(page: Report, own: CurriculumConfig, train: Sequence[Pair], epoch
     page.section(
         "Mined negatives",
         f"Tasks {', '.join(own.mined_tasks) or 'none'}: ranks {own.mining.first_rank}-{own.mining.last_rank} of the "
-        "epoch's prober; a candidate nearer to the pair's own score than the margin allows is taken for a likely false negative.",
+        "epoch's prober; a candidate that scores more than the margins allow is taken for a likely false negative.",
     )
     rows = [{"epoch": n, **_counted(epoch, train, own)} for n, epoch in enumerate(epochs, 1)]
     page.table(rows, units={"gap": "cosine"}, caption="Verdicts; gap: mean distance of a kept negative to its positive")

@@ -1,7 +1,7 @@
 """Hard negatives as an artifact of its own: what a prober ranks high and what is not the answer (GVE, arXiv 2510.27571, training).
 
-Exact FAISS search, a window of ranks, and a ceiling below the positive that keeps likely false negatives out. Rejected candidates
-are rows too, so that a report can show what the ceiling took. Not here: encoding, media, training.
+Exact FAISS search, a window of ranks, and a ceiling by the score of the positive that keeps likely false negatives out. Rejected
+candidates are rows too, so that a report can show what the ceiling took. Not here: encoding, media, training.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ write for a clip it says beforehand (`tasks`, `styles`, `strategies`); what fail
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from uvrlab.synthesis.view import ClipView
 Row = dict[str, Any]
 Thought = tuple[str, str, list[str]]  # think, answer, flags
 Task = Literal["T2T", "T2I", "T2V", "TI2V", "TV2V", "I2V", "V2V"]
+TASKS: frozenset[str] = frozenset(get_args(Task))
 WORDLESS: frozenset[str] = frozenset({"I2V", "V2V"})  # need frames alone, whoever writes
 
 # How a target may differ from its reference, by pair task; the paper's strategies. Their word limits are in schema.WORD_RANGES.
@@ -24,6 +25,8 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "TI2V": ("identity+action", "identity+scene", "identity+negative", "relation"),
     "TV2V": ("continuation", "viewpoint", "condition", "action"),
 }
+
+SLACK_S = 0.05  # spans that overlap by less follow one another
 
 Profile = Literal["spatial", "temporal", "other"]
 PROFILES: dict[Profile, float] = {"spatial": 0.3, "temporal": 0.6, "other": 0.1}
@@ -71,6 +74,19 @@ class Captioner(Protocol):
         """Rows of the questions table without clip_id and split."""
 
 
+class Fluent:
+    """What captioners share that can word any clip: they lack nothing, and write for every task in the styles that are wanted."""
+
+    def check(self, view: ClipView) -> None:
+        return None
+
+    def tasks(self, view: ClipView) -> frozenset[str]:
+        return TASKS
+
+    def styles(self, view: ClipView, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
+        return wanted
+
+
 @runtime_checkable
 class Measuring(Protocol):
     """A captioner that can show what it measured."""
@@ -87,6 +103,11 @@ def draw_profile(rng: np.random.Generator) -> Profile:
 def task_of(item: Row) -> str:
     """TI2V where the reference is a frame, TV2V where it is a span."""
     return "TI2V" if "image" in item["modalities"] else "TV2V"
+
+
+def follows(reference: ClipView, item: Row, target: ClipView) -> bool:
+    """Whether the target comes after the reference's item in one and the same video."""
+    return reference.row["parent_id"] == target.row["parent_id"] and item["end_s"] <= target.row["start_s"] + SLACK_S
 
 
 def unable(captioner: str, what: str) -> ProviderError:

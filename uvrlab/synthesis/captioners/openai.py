@@ -19,7 +19,7 @@ from uvrlab.data.schema import WORD_RANGES
 from uvrlab.runs import digest_json, work_dir
 from uvrlab.synthesis.captioners import prompts
 from uvrlab.synthesis.captioners.answers import SCHEMAS, TRACE_RANGE, parsed, problems
-from uvrlab.synthesis.captioners.base import STRATEGIES, WORDLESS, ProviderError, Row, Thought, draw_profile, task_of
+from uvrlab.synthesis.captioners.base import STRATEGIES, Fluent, ProviderError, Row, Thought, draw_profile, follows, task_of
 from uvrlab.synthesis.captioners.cache import AnswerCache
 from uvrlab.synthesis.captioners.endpoint import Endpoint
 from uvrlab.synthesis.captioners.media_parts import MAX_SOUND_S, Shown
@@ -29,7 +29,6 @@ from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
 LETTERS = "ABCDEF"
-SLACK_S = 0.05
 Message = dict[str, Any]
 
 
@@ -45,7 +44,7 @@ class Ask:
     query: str = ""  # a text that is itself part of what is shown
 
 
-class OpenAI:
+class OpenAI(Fluent):
     """The provider `openai`. Many threads may share one."""
 
     name = "openai"
@@ -60,18 +59,9 @@ class OpenAI:
     def _endpoint(self) -> Endpoint:
         return Endpoint(self.own)
 
-    def check(self, view: ClipView) -> None:
-        return None
-
-    def tasks(self, view: ClipView) -> frozenset[str]:
-        return WORDLESS | {"T2T", "T2I", "T2V", "TI2V", "TV2V"}
-
-    def styles(self, view: ClipView, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
-        return wanted
-
     def strategies(self, reference: ClipView, item: Row, target: ClipView) -> tuple[str, ...]:
-        same = reference.row["parent_id"] == target.row["parent_id"] and item["end_s"] <= target.row["start_s"] + SLACK_S
-        return tuple(name for name in STRATEGIES[task_of(item)] if same or name != "continuation")
+        later = follows(reference, item, target)
+        return tuple(name for name in STRATEGIES[task_of(item)] if later or name != "continuation")
 
     def caption(self, view: ClipView, style: str, rng: np.random.Generator) -> str:
         asked = prompt("caption")

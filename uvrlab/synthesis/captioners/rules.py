@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from uvrlab.data.media import MediaError
 from uvrlab.data.schema import WORD_RANGES
 from uvrlab.synthesis.captioners import picture, wording
 from uvrlab.synthesis.captioners.base import (
-    WORDLESS,
+    Fluent,
     ProviderError,
     Row,
     Thought,
     draw_profile,
+    follows,
     repeats_a_video,
     task_of,
 )
@@ -23,27 +23,16 @@ from uvrlab.synthesis.captioners.wording import LIGHTER, LIVELIER, LOUDER_DB, Ge
 from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
-SLACK_S = 0.05
 
-
-class Rules:
+class Rules(Fluent):
     """A given caption plus dominant colours, light, motion, the view's own motion, cuts and loudness, each with its time."""
 
     name, version, concurrency = "rules", "rules-2", 1
 
-    def check(self, view: ClipView) -> None:
-        return None
-
-    def tasks(self, view: ClipView) -> frozenset[str]:
-        return WORDLESS | {"T2T", "T2I", "T2V", "TI2V", "TV2V"}
-
-    def styles(self, view: ClipView, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
-        return wanted
-
     def strategies(self, reference: ClipView, item: Row, target: ClipView) -> tuple[str, ...]:
         if reference.row["parent_id"] != target.row["parent_id"]:
             return ()
-        later = item["end_s"] <= target.row["start_s"] + SLACK_S
+        later = follows(reference, item, target)
         if reference.row["clip_id"] == target.row["clip_id"]:
             return ("continuation",) if later and task_of(item) == "TV2V" else ()
         old, new = measure_facts(reference), measure_facts(target)

@@ -6,21 +6,20 @@ of items are on the clip's clock, as in the scene.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from uvrlab.data.world import Scene, captions, changes, frame_caption, questions, segment, text_trace, trace
-from uvrlab.synthesis.captioners.base import WORDLESS, ProviderError, Row, Thought, task_of
+from uvrlab.synthesis.captioners.base import Fluent, ProviderError, Row, Thought, follows, task_of
 from uvrlab.synthesis.plan import Cell
 from uvrlab.synthesis.view import ClipView
 
 SLACK_S = 0.05  # a row that ends this much before its scene is the whole of it
 
 
-class World:
+class World(Fluent):
     """The scene graph in the clip's `scene` column; a row that is a window of its scene is worded as that window."""
 
     name, version, concurrency = "world", "world-1", 1
@@ -30,14 +29,8 @@ class World:
             raise ProviderError("no scene graph; set synthesize.provider=given or rules for clips that are not rendered")
         scene_of(view)
 
-    def tasks(self, view: ClipView) -> frozenset[str]:
-        return WORDLESS | {"T2T", "T2I", "T2V", "TI2V", "TV2V"}
-
-    def styles(self, view: ClipView, wanted: Mapping[Any, float]) -> Mapping[Any, float]:
-        return wanted
-
     def strategies(self, reference: ClipView, item: Row, target: ClipView) -> tuple[str, ...]:
-        if _follows(reference, item, target):
+        if follows(reference, item, target):
             return ("continuation",) if task_of(item) == "TV2V" else ()
         old, new = scene_of(reference), scene_of(target)
         if task_of(item) == "TV2V":
@@ -53,7 +46,7 @@ class World:
     def change(self, reference: ClipView, item: Row, target: ClipView, strategy: str, rng: np.random.Generator) -> str:
         old, new = scene_of(reference), scene_of(target)
         try:
-            if strategy == "continuation" and _follows(reference, item, target):
+            if strategy == "continuation" and follows(reference, item, target):
                 return changes.continuation(new, rng)
             if task_of(item) == "TV2V":
                 return changes.video_change(old, new, strategy, rng)
@@ -77,11 +70,6 @@ class World:
 
     def questions(self, view: ClipView, rng: np.random.Generator) -> list[Row]:
         return [_question(question, view.row["start_s"]) for question in questions(scene_of(view), rng)]
-
-
-def _follows(reference: ClipView, item: Row, target: ClipView) -> bool:
-    """Whether the target is a later window of the reference's own video."""
-    return reference.row["parent_id"] == target.row["parent_id"] and item["end_s"] <= target.row["start_s"] + SLACK_S
 
 
 def scene_of(view: ClipView) -> Scene:
