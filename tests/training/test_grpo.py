@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -168,6 +170,23 @@ def test_with_cached_targets_only_queries_are_rolled_out(tmp_path, monkeypatch):
     grpo_loop.train(start(own), PAIRS, own, RunConfig(), tmp_path)
     table = schema.read_table("rollouts", tmp_path / "rollouts")
     assert len(table) == 2 * 3 and {row["side"] for row in table} == {"query"}
+
+
+def test_the_control_shuffles_what_a_generation_earned_the_same_way_in_every_run(tmp_path, monkeypatch):
+    """The real reward, with the numbers that TRL's loop hands it: equal seeds shuffle alike, another seed does not."""
+    from uvrlab.training import grpo_trainer
+
+    own, drawn = SMALL.model_copy(update={"steps": 1, "save_steps": 1, "reward": "shuffled"}), []
+    real = grpo_trainer.score
+
+    def spied(own, vectors, form, n_tokens, ids, rng):
+        drawn.append(copy.deepcopy(rng).random())
+        return real(own, vectors, form, n_tokens, ids, rng)
+
+    monkeypatch.setattr(grpo_trainer, "score", spied)
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        grpo_loop.train(start(own), PAIRS, own, RunConfig(seed=seed), tmp_path / name)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_ids_that_were_not_rolled_out_are_not_scored(tmp_path, monkeypatch):

@@ -138,9 +138,8 @@ class PairGRPO(AdapterCheckpoints, GRPOTrainer):
         vectors, form, n_tokens = whole[:, :-2], whole[:, -2], whole[:, -1]
         if own.target_cache:
             vectors = np.concatenate([vectors, np.stack([self.target_vectors[pair.pair_id] for pair in pairs])])
-        self.scores: Scores = score(
-            own, vectors, form, n_tokens, [p.target_id for p in pairs], self.args.seed * 1_000_003 + generation
-        )
+        rng = np.random.default_rng([self.args.seed, generation])
+        self.scores: Scores = score(own, vectors, form, n_tokens, [p.target_id for p in pairs], rng)
         self.advantages = advantages(torch.tensor(self.scores.total), own.group_size, scaling=own.advantage)
         start = self.accelerator.process_index * len(lengths)
         self._local = slice(start, start + len(lengths))
