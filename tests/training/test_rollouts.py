@@ -244,6 +244,18 @@ def test_a_plan_is_of_one_dataset_a_step_with_two_targets_and_follows_from_its_s
         assert len({pairs[i].target_id for i in chosen[:size]}) > 1
 
 
+def test_near_targets_share_a_step_each_once_before_any_comes_again():
+    """Targets on an arc, two pairs each: a step is a pair and its neighbours on the arc, by brute force."""
+    pairs = [pair(i, target=i // 2) for i in range(16)]
+    angles = 0.03 * np.array([p.target_id for p in pairs]) ** 2
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    for chosen in plan_pairs(pairs, 6, 3, 0, 1, circle):
+        first, *others = (pairs[i].target_id for i in chosen)
+        wanted = sorted(set(range(8)) - {first}, key=lambda t: abs(t**2 - first**2))[:3]
+        assert others == wanted
+    assert sorted(plan_pairs(pairs[:4], 1, 5, 0, 0, circle[:4])[0][:4]) == [0, 1, 2, 3]
+
+
 def test_pairs_without_two_targets_are_refused():
     with pytest.raises(ValueError, match="none with two different targets"):
         plan_pairs([pair(0), pair(1, target=0)], 1, 2, 0)

@@ -97,6 +97,7 @@ class GrpoConfig(RolloutConfig):
     """
 
     pairs: Annotated[int, Field(ge=2)] = 16  # of a step; one pair has no negatives
+    negatives: Literal["random", "near"] = "random"  # near: a step's targets are alike by disc vector, so that few pairs are a task
     reward: Literal["embedding", "shuffled"] = "embedding"  # shuffled: a control, within each group
     weight_format: float = 1.0
     weight_embedding: float = 1.0

@@ -18,6 +18,7 @@ from uvrlab.progress import Progress
 from uvrlab.training.checkpoints import mark_complete, newest_checkpoint
 from uvrlab.training.grpo_heldout import greedy
 from uvrlab.training.grpo_trainer import PairGRPO
+from uvrlab.training.heldout import encode
 from uvrlab.training.pairs import Pair
 from uvrlab.training.rollouts import Roller, plan_pairs
 
@@ -35,7 +36,8 @@ COUNTED = (*FAULTS, "unscored", "rank 0", "negative", "equal target")
 def train(roller: Roller, pairs: Sequence[Pair], own: GrpoConfig, run: RunConfig, checkpoints: Path) -> list[dict[str, float]]:
     """Train the roller's model in place; returns a row of numbers a step. Rollouts are kept under `checkpoints/rollouts`."""
     spare = own.pairs * own.dynamic_sampling
-    plan = plan_pairs(pairs, own.steps // own.iterations, own.pairs, run.seed, spare)
+    near = encode(roller.model, [pair.target for pair in pairs], roller.cache) if own.negatives == "near" else None
+    plan = plan_pairs(pairs, own.steps // own.iterations, own.pairs, run.seed, spare, near)
     watch = Watch("grpo", own.steps, checkpoints / "rollouts", COUNTED)
     vectors = target_vectors(roller, [pairs[i] for chosen in plan for i in chosen]) if own.target_cache else None
     trainer = PairGRPO(roller, pairs, plan, own, run, checkpoints, target_vectors=vectors, on_rollouts=watch.keep)

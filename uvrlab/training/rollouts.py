@@ -201,11 +201,14 @@ def _plain(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 6)
 
 
-def plan_pairs(pairs: Sequence[Pair], steps: int, size: int, seed: int, reserve: int = 0) -> list[list[int]]:
+def plan_pairs(
+    pairs: Sequence[Pair], steps: int, size: int, seed: int, reserve: int = 0, targets: Array | None = None
+) -> list[list[int]]:
     """`steps` lists of `size` indices and `reserve` more, each list from one dataset as in UME-R1, a dataset by its size.
 
-    The first `size` have two targets at least. Depends on its arguments alone. Unlike the batches of `sft`, equal targets may
-    meet: the reward masks them. ValueError where no dataset has two different targets.
+    With unit vectors of the pairs' `targets` (n, D), a list is a pair and those of its dataset with the nearest other targets. The
+    first `size` have two targets at least. Depends on its arguments alone. Unlike the batches of `sft`, equal targets may meet: the
+    reward masks them. ValueError where no dataset has two different targets.
     """
     rng = np.random.default_rng([seed, 13])
     groups: dict[str, list[int]] = {}
@@ -220,5 +223,15 @@ def plan_pairs(pairs: Sequence[Pair], steps: int, size: int, seed: int, reserve:
         mine, chosen = usable[group], list[int]()
         while len({pairs[i].target_id for i in chosen[:size]}) < 2:
             chosen = [int(i) for i in rng.choice(mine, size=size + reserve, replace=size + reserve > len(mine))]
-        plan.append(chosen)
+        plan.append(chosen if targets is None else _near(pairs, mine, targets, chosen[0], size + reserve))
     return plan
+
+
+def _near(pairs: Sequence[Pair], mine: Sequence[int], targets: Array, first: int, count: int) -> list[int]:
+    """`count` of the pairs `mine`: `first`, then those with the nearest targets, a target once before any comes again."""
+    nearest = sorted(mine, key=lambda i: (i != first, -float(targets[i] @ targets[first]), i))
+    once, again, seen = list[int](), list[int](), set[int]()
+    for i in nearest:
+        (again if pairs[i].target_id in seen else once).append(i)
+        seen.add(pairs[i].target_id)
+    return [(once + again)[k % len(mine)] for k in range(count)]
