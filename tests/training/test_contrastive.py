@@ -99,6 +99,18 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     assert resumed == whole
 
 
+def test_only_steps_with_more_tokens_than_allowed_go_through_the_gradient_cache():
+    _, batches = build(1)
+    step = batches[0]
+    tokens = sum(step[name].input_ids.numel() for name in ("query", "target"))
+    batches.collation.chunk_pairs = 3
+    for limit, parts in ((None, [3, 1]), (tokens - 1, [3, 1]), (tokens, None)):
+        batches.collation.chunk_tokens = limit
+        for name in ("query", "target"):
+            side = batches[0][name]
+            assert ([len(part.input_ids) for part in side] if isinstance(side, list) else None) == parts
+
+
 def test_the_gradient_cache_gives_the_gradients_and_the_run_of_the_whole_batch(tmp_path):
     """Chunks of 3 pairs out of 4, so that the last one is smaller; InfoNCE still sees all 4, next token counts all tokens."""
     gradients, ends = [], []

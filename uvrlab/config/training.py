@@ -29,6 +29,7 @@ class ContrastiveConfig(Section):
     duplicate_tolerance: float | None = None  # so does one whose cosine with the positive is 1 within this; GVE's code: 1e-5
     matryoshka: tuple[Positive, ...] = ()  # widths of cut vectors that train too; empty: the whole vector alone
     chunk_pairs: Positive | None = None  # gradient cache: pairs in memory at once, with the gradient of the whole batch
+    chunk_tokens: Positive | None = None  # only steps with more tokens than this go through it; null: all
     weight_contrastive: float = 1.0
     weight_gen: float = 1.0
     weight_next_token: float = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,10 +21,16 @@ NOBODY = -1  # the id of a negative that only fills up
 
 
 class Collation:
-    """Turns the rows of one process into the inputs of a step. With `chunk_pairs` each side is a list of batches of that size."""
+    """Turns the rows of one process into the inputs of a step.
 
-    def __init__(self, cache: FeatureCache, collate: Collator, chunk_pairs: int | None = None) -> None:
-        self.cache, self.collate, self.chunk_pairs = cache, collate, chunk_pairs
+    With `chunk_pairs` each side is a list of batches of that size; with `chunk_tokens` as well only where all sides together have
+    more tokens than that, padding included.
+    """
+
+    def __init__(
+        self, cache: FeatureCache, collate: Collator, chunk_pairs: int | None = None, chunk_tokens: int | None = None
+    ) -> None:
+        self.cache, self.collate, self.chunk_pairs, self.chunk_tokens = cache, collate, chunk_pairs, chunk_tokens
 
     def pairs(
         self, rows: Sequence[Pair], *, written: bool = True, negatives: Sequence[tuple[Item, int]] | None = None
@@ -38,20 +44,26 @@ class Collation:
         if negatives is not None:
             sides["negatives"] = [item for item, _ in negatives], [None] * len(negatives)
             step["negative_ids"] = torch.tensor([target_id for _, target_id in negatives])
-        return step | {name: self._parts(*side) for name, side in sides.items()}
+        return step | self._sides(sides)
 
     def said(self, items: Sequence[Item], responses: Sequence[str]) -> dict[str, Any]:
         """Answers in the chat template, for their next tokens alone."""
-        return {"said": self._parts(items, responses, template="chat"), "written": True}
+        return {**self._sides({"said": (items, responses)}, template="chat"), "written": True}
 
-    def _parts(self, items: Sequence[Item], responses: Sequence[str | None], **options: Any) -> Batch | list[Batch]:
-        size = self.chunk_pairs or len(items)
+    def _sides(self, sides: Mapping[str, tuple[Sequence[Item], Sequence[str | None]]], **options: Any) -> dict[str, Any]:
+        """Every side whole, or every side in parts: they are read in one way."""
+        if self.chunk_pairs is None or self.chunk_tokens is not None:
+            whole = {name: self._parts(*side, len(side[0]), **options)[0] for name, side in sides.items()}
+            if self.chunk_pairs is None or sum(side.input_ids.numel() for side in whole.values()) <= (self.chunk_tokens or 0):
+                return whole
+        return {name: self._parts(*side, self.chunk_pairs, **options) for name, side in sides.items()}
+
+    def _parts(self, items: Sequence[Item], responses: Sequence[str | None], size: int, **options: Any) -> list[Batch]:
         # A clip with sound longer than a window has several parts; training looks at the first.
-        found = [
+        return [
             self.collate([self.cache.get(item)[0] for item in items[at : at + size]], responses[at : at + size], **options)
             for at in range(0, len(items), size)
         ]
-        return found if self.chunk_pairs else found[0]
 
 
 class PairBatches(Dataset):

@@ -101,7 +101,7 @@ def _train(
     own, folder = config.own, runs.checkpoint_dir()
     first = functools.partial(prober, config, reader)
     epochs = Epochs(rows.train, len(answers), own, config.run.seed, model, first, reader, folder / "epochs")
-    steps = Steps(epochs, rows.train, answers, Collation(cache, cache.collate, own.chunk_pairs))
+    steps = Steps(epochs, rows.train, answers, Collation(cache, cache.collate, own.chunk_pairs, own.chunk_tokens))
     start = time.monotonic()
     history = train(model, steps, own, config.run, folder)
     seconds = time.monotonic() - start

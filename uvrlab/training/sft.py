@@ -43,7 +43,7 @@ def run(config: StageConfig[SftConfig], inputs: Mapping[str, Path], out: Path) -
     train, held_out, rejects = featurized(cache, train, held_out, config.run.workers)
     plan = pairs.plan_batches(train, own.steps, own.batch_size, config.run.seed)
     before = retrieval(model, held_out, cache)
-    batches = PairBatches(train, plan, Collation(cache, cache.collate, own.chunk_pairs))
+    batches = PairBatches(train, plan, Collation(cache, cache.collate, own.chunk_pairs, own.chunk_tokens))
     history = contrastive.train(model, batches, own, config.run, runs.checkpoint_dir())
     with distributed.whole(model):
         after = retrieval(model, held_out, cache)
