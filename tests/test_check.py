@@ -62,6 +62,11 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a batch of one": ({"sft": {"batch_size": 1}}, ["sft.batch_size: 1, but a contrastive batch needs"]),
     "a misspelt dataset": ({"evaluate": {"datasets": ["world-concize"]}}, ["did you mean 'world-concise'?"]),
     "a dataset of UVRB that is not rendered": ({"evaluate": {"datasets": ["world-MSRVTT"]}}, ["unknown 'world-MSRVTT'"]),
+    "a dataset of hearing that is not rendered": ({"evaluate": {"datasets": ["world-rich", "hear-both"]}}, ["unknown 'hear-both'"]),
+    "datasets about hearing alone": (
+        {"ingest": {"world": {"hearing": 8}}, "evaluate": {"datasets": ["hear-both"]}},
+        ["all about hearing, which is scored beside retrieval, not"],
+    ),
     "stages that ask, and nobody who writes questions": (
         {"ingest": {"source": {"kind": "folder", "path": "/"}}, "synthesize": {"provider": "rules"}},
         ["'rules' writes no questions, which grounding and fusion train on; set profile=sft or gve"],
@@ -102,6 +107,7 @@ def test_a_folder_without_captions_cannot_ask_in_words(clips: Path) -> None:
 
 def test_a_mirror_that_is_rendered_may_be_named() -> None:
     assert _problems({"ingest": {"world": {"uvrb": 8}}, "evaluate": {"datasets": ["world-MSRVTT", "world-rich"]}}) == []
+    assert _problems({"ingest": {"world": {"hearing": 8}}, "evaluate": {"datasets": ["hear-both", "world-rich"]}}) == []
 
 
 def test_every_problem_comes_at_once() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from uvrlab.config import Config, SourceConfig
+from uvrlab.data import hearing
 from uvrlab.data.schema import STYLES
 from uvrlab.data.uvrb import datasets
 from uvrlab.runs import PACKAGE_ROOT
@@ -140,6 +141,10 @@ def _evaluation(config: Config) -> Iterator[str]:
     known = [DATASETS[source.kind] for source in sources]
     if config.ingest.source.kind == "world" and config.ingest.world.uvrb:
         known.append(tuple(f"{datasets.MIRROR}{name}" for name in datasets.DATASETS))
+    if config.ingest.source.kind == "world" and config.ingest.world.hearing:
+        known.append(tuple(hearing.DATASETS))
+    if config.evaluate.datasets and set(config.evaluate.datasets) <= set(hearing.DATASETS):
+        yield "evaluate.datasets: all about hearing, which is scored beside retrieval, not in its place; name another dataset too"
     if None not in known:
         names = sorted({name for found in known if found for name in found})
         for name in sorted(set(config.evaluate.datasets) - set(names)):

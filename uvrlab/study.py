@@ -40,7 +40,7 @@ class Study(BaseModel):
     datasets: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ("R@1",)  # of single datasets; main: each one's own
     modes: tuple[str, ...] = ()
-    part: str = ""  # of what `evaluate` writes: "answers" for its questions, else retrieval
+    part: str = ""  # of what `evaluate` writes: "answers" for its questions, "hearing" for its queries about sound, else retrieval
     bootstrap: int = Field(default=2000, ge=100)
 
     @property

@@ -41,6 +41,7 @@ class WorldConfig(Section):
     val: Count = 200
     test: Count = 500
     uvrb: Count = 0  # queries a dataset of the procedural UVRB; 0: no such datasets
+    hearing: Count = 0  # queries a dataset of the benchmark of hearing, over 28 clips each; 0: no such datasets
     duration_s: float = 4.0
     family_size: Positive = 2
 

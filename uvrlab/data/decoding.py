@@ -31,7 +31,6 @@ class Sampling:
     n_frames: int = 8  # uniform, where only the picture counts
     fps: float | None = None  # set: frames a second instead, up to `n_frames`
     max_window_s: float = 8.0  # of picture with sound
-    min_sound_fps: float = 1.0  # with sound a grid must not span more than a chunk
     rate_hz: int = 16_000
     max_height: int | None = 224  # frames are decoded no larger than this
 

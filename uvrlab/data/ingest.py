@@ -15,13 +15,14 @@ from typing import Any
 from uvrlab.config import IngestConfig, SourceConfig, StageConfig
 from uvrlab.data import benchmark, cutting, schema
 from uvrlab.data.benchmark import Benchmark
+from uvrlab.data.hearing import add_hearing
 from uvrlab.data.ingest_page import example_strips, page
 from uvrlab.data.measure import Measured, copies, measure_all, proxies
 from uvrlab.data.places import rooted, write_places
 from uvrlab.data.shards import ShardWriter
 from uvrlab.data.sources import read_source
 from uvrlab.data.sources.common import Material, SourceRow, root_of
-from uvrlab.data.sources.world import blocks, uvrb_blocks, world_clips
+from uvrlab.data.sources.world import blocks, hearing_blocks, uvrb_blocks, world_clips
 from uvrlab.data.uvrb.build import Tally, add_uvrb
 from uvrlab.data.workers import MediaPool, Reject
 from uvrlab.progress import Progress
@@ -77,24 +78,25 @@ def _read(name: str, source: SourceConfig, root: str) -> Material:
 
 
 def _add_world(made: Ingested, pool: MediaPool, shards: ShardWriter, own: IngestConfig) -> None:
-    splits, judged = list(blocks(own.world)), list(uvrb_blocks(own.world))
-    progress = Progress("ingest", sum(len(block.items) for block in (*splits, *judged)), "clips")
+    splits, mirrors, families = list(blocks(own.world)), list(uvrb_blocks(own.world)), list(hearing_blocks(own.world))
+    progress = Progress("ingest", sum(len(block.items) for block in (*splits, *mirrors, *families)), "clips")
 
     def done(rendered: int, reused: int) -> None:
         made.decoded, made.reused = made.decoded + rendered, made.reused + reused
         progress.step(rendered + reused)
 
-    mirrored: list[Row] = []
-    for wanted, clips in ((splits, made.clips), (judged, mirrored)):
+    mirrored, heard = list[Row](), list[Row]()
+    for wanted, clips in ((splits, made.clips), (mirrors, mirrored), (families, heard)):
         for found in world_clips(pool, own.world, wanted, shards, done):
             if isinstance(found, Reject):
                 made.rejects.append(found)
             else:
                 clips.append(found)
     benchmark.add_world(made.benchmark, [c for c in made.clips if c["split"] == "test"], own.seed)
-    if judged:
-        made.judged += mirrored
+    made.judged += [*mirrored, *heard]
+    if mirrors:
         made.uvrb = add_uvrb(made.benchmark, mirrored, own.seed)
+    add_hearing(made.benchmark, heard, own.world, own.seed)
 
 
 def _add_material(made: Ingested, material: Material, pool: MediaPool, shards: ShardWriter, own: IngestConfig, out: Path) -> None:

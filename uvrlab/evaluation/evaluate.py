@@ -14,9 +14,11 @@ from typing import Any
 from uvrlab import runs
 from uvrlab.config import EvaluateConfig, StageConfig
 from uvrlab.data import schema
+from uvrlab.data.hearing import DATASETS as HEARING
 from uvrlab.data.items import ClipIndex, Item
 from uvrlab.data.world import attributes
-from uvrlab.evaluation import answers, baselines, mode_summary, modes, results, tasks, told
+from uvrlab.evaluation import answers, baselines, hearing, mode_summary, modes, results, tasks, told
+from uvrlab.evaluation.tasks import Task, TaskError
 from uvrlab.evaluation.vectors import Vectors
 from uvrlab.models.modes import Mode, Thinking
 from uvrlab.runs import RunDir, StageReport
@@ -27,12 +29,12 @@ METRICS = ("R@1", "R@5", "R@10", "MRR")
 def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Path) -> StageReport:
     """Score `model` and its base on the benchmark; writes `results.json`, `per_query.parquet` and `base/` with the same two.
 
-    With `questions`, `answers/` and `base/answers/` hold the same two of the questions; `baselines/NAME/` hold those of each
-    baseline, which is loaded and tried before anything is scored. The base is the `base` input, else the bare backbone. Raises
-    TaskError for a faulty benchmark; an item that cannot be encoded is an error, because a benchmark with missing candidates is
-    another benchmark.
+    With `questions`, `answers/` and `base/answers/` hold the same two of the questions, and where the benchmark asks about hearing,
+    `hearing/` and `base/hearing/` those of its queries; `baselines/NAME/` hold those of each baseline, which is loaded and tried
+    before anything is scored. The base is the `base` input, else the bare backbone. Raises TaskError for a faulty benchmark; an
+    item that cannot be encoded is an error, because a benchmark with missing candidates is another benchmark.
     """
-    from uvrlab.evaluation import answers_report, evaluate_report, modes_report
+    from uvrlab.evaluation import answers_report, evaluate_report, hearing_report, modes_report
     from uvrlab.models.device import torch_device
     from uvrlab.models.embedder import load
 
@@ -42,7 +44,7 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
     start = inputs["base"] / "model" if "base" in inputs else config.backbone
     # A bare backbone was never taught to think: its plain and its greedy vector say all about it.
     of_base: Sequence[str] = own.modes if "base" in inputs else [mode for mode in own.modes if mode in ("speed", "think")]
-    scored, answered = [], []
+    scored, answered, heard = [], [], []
     both: list[tuple[Any, Path, Sequence[str]]] = [(inputs["model"] / "model", out, own.modes), (start, out / "base", of_base)]
     for path, folder, asked in both:
         embedder = load(path, device)
@@ -53,11 +55,13 @@ def run(config: StageConfig[EvaluateConfig], inputs: Mapping[str, Path], out: Pa
         folder.mkdir(exist_ok=True)
         results.write(folder, scored[-1].evaluation)
         answered.append(_answers(embedder, bench, config, folder / "answers"))
+        heard.append(_hearing(embedder, bench, config, folder / "hearing"))
     trained, base = (outcome.evaluation for outcome in scored)
     incumbent = results.read(inputs["incumbent"]) if "incumbent" in inputs else None
     report = evaluate_report.make(config, bench, trained, base, incumbent)
     modes_report.add(report, scored[0], base, config.run.seed)
     answers_report.add(report, answered[0], answered[1], config.run.seed)
+    hearing_report.add(report, bench, heard[0], heard[1], config.run.seed)
 
     def beside(embedder: Any, wanted: Any) -> results.Evaluation:
         return score(embedder, bench, own, config.run.workers, config.run.seed, wanted).evaluation
@@ -79,24 +83,41 @@ def _answers(embedder: Any, bench: Benchmark, config: StageConfig[EvaluateConfig
     return found
 
 
+def _hearing(embedder: Any, bench: Benchmark, config: StageConfig[EvaluateConfig], folder: Path) -> results.Evaluation | None:
+    """Score and write the queries about hearing, where there are any and the model hears."""
+    found = hearing.evaluate(embedder, bench, config.own, workers=config.run.workers, seed=config.run.seed)
+    if found is not None:
+        folder.mkdir()
+        results.write(folder, found)
+    return found
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark's tasks, its clips, and the digest of the tables and media that define it."""
+    """A benchmark's tasks, its clips, and the digest of the tables and media that define it.
+
+    `hearing` are the tasks that ask what a clip's sound is worth; they are scored by themselves and enter no average.
+    """
 
     tasks: list[tasks.Task]
     index: ClipIndex
     digest: str
     base: Path  # of relative URIs
     scenes: Mapping[str, str] = field(default_factory=dict)  # clip_id -> scene graph as JSON, of the world's clips
+    hearing: Sequence[Task] = ()
 
     @classmethod
     def load(cls, run_dir: Path, datasets: Sequence[str] = ()) -> Benchmark:
-        """The `benchmark/` of an ingest run, or of a benchmark run."""
+        """The `benchmark/` of an ingest run, or of a benchmark run. TaskError where `datasets` ask about nothing but hearing."""
         folder = run_dir / "benchmark"
         clips = schema.read_table("clips", folder / "clips")
         index, scenes = ClipIndex().add_rows(clips, run_dir), {row["clip_id"]: row["scene"] for row in clips if row["scene"]}
         files = {f.path: f.sha256 for f in RunDir(run_dir).manifest.files if f.path.startswith("benchmark/")}
-        return cls(tasks.load(folder, datasets), index, runs.digest_json([files, list(datasets)]), run_dir, scenes)
+        every, digest = tasks.load(folder, datasets), runs.digest_json([files, list(datasets)])
+        own, heard = ([task for task in every if (task.dataset in HEARING) == about] for about in (False, True))
+        if not own:
+            raise TaskError(f"{folder}: all data sets of {list(datasets)} are about hearing; name one of retrieval beside them")
+        return cls(own, index, digest, run_dir, scenes, heard)
 
     def candidates(self) -> list[Any]:
         """The item rows of every corpus."""

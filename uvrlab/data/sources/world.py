@@ -17,6 +17,7 @@ from typing import Any
 import av
 
 from uvrlab.config import WorldConfig
+from uvrlab.data.hearing import CELLS
 from uvrlab.data.measure import cache_dir
 from uvrlab.data.media import media_bytes
 from uvrlab.data.probe import PROBE_VERSION, probe, probe_from
@@ -56,6 +57,13 @@ def uvrb_blocks(world: WorldConfig) -> Iterator[Block]:
         yield from Block.cut(f"uvrb-{kind}", [{"kind": kind, "index": i, "seed": world.seed} for i in indices])
 
 
+def hearing_blocks(world: WorldConfig) -> Iterator[Block]:
+    """Every block of the benchmark of hearing: a picture with a track, over all families."""
+    for picture, track in CELLS:
+        cell = {"picture": picture, "track": track, "seed": world.seed}
+        yield from Block.cut(f"hear-p{picture:02d}-t{track:02d}", [{"index": i, **cell} for i in range(world.hearing)])
+
+
 def world_key(world: WorldConfig) -> str:
     """What the bytes of a clip depend on beside its split and index."""
     sources = code_digest(("data/world",))
@@ -66,9 +74,11 @@ def world_key(world: WorldConfig) -> str:
 def render(item: dict[str, Any]) -> dict[str, Any]:
     """In a worker: one clip's media, measurement and row."""
     from uvrlab.data.world import render_clip, sample_scene, to_clip_row
+    from uvrlab.data.world.hearing_scenes import hearing_scene
     from uvrlab.data.world.uvrb_scenes import uvrb_scene
 
-    scene = uvrb_scene(**item) if "kind" in item else sample_scene(**item)
+    draw = uvrb_scene if "kind" in item else hearing_scene if "track" in item else sample_scene
+    scene = draw(**item)
     if scene is None:
         raise ValueError(f"no scene of kind {item['kind']!r} at index {item['index']}; the plan must leave it out")
     data = render_clip(scene)

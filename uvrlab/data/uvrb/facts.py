@@ -7,7 +7,7 @@ left out on purpose: a text must find its clip without them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 
 from uvrlab.data.world import Scene
@@ -87,11 +87,11 @@ def gists(scene: Scene) -> list[str]:
 class FactIndex:
     """Scenes by their facts: `matches(claim)` are the ids of all scenes of which the claim is true, in their given order."""
 
-    def __init__(self, scenes: Mapping[str, Scene]) -> None:
+    def __init__(self, scenes: Mapping[str, Scene], facts_of: Callable[[Scene], Claim] = facts) -> None:
         self._order = {name: at for at, name in enumerate(scenes)}
         self._where: dict[Fact, set[str]] = {}
         for name, scene in scenes.items():
-            for fact in facts(scene):
+            for fact in facts_of(scene):
                 self._where.setdefault(fact, set()).add(name)
 
     def matches(self, claim: Claim) -> tuple[str, ...]:

@@ -100,10 +100,11 @@ def _camera_clause(reference: Scene, target: Scene, rng: Generator | None) -> st
 
 def _sound_clause(reference: Scene, target: Scene, rng: Generator | None) -> str:
     new = [s.kind for s in target.sounds if s.kind not in {r.kind for r in reference.sounds}]
-    return _heard(new or [s.kind for s in target.sounds], rng)
+    return heard(new or [s.kind for s in target.sounds], rng)
 
 
-def _heard(kinds: Sequence[str], rng: Generator | None) -> str:
+def heard(kinds: Sequence[str], rng: Generator | None) -> str:
+    """ "a bell and clicks are heard": in any wording, or without a generator in the shortest."""
     said = [_pick(words.SOUND_WORDS[kind], rng) for kind in dict.fromkeys(kinds)]
     return f"{words.list_words(said)} {'are' if len(said) > 1 or said[0] == 'clicks' else 'is'} heard"
 
@@ -112,7 +113,7 @@ def _timing_clause(reference: Scene, target: Scene, rng: Generator | None) -> st
     """When the sounds that fall elsewhere are heard; a sound of a new kind is said by `_sound_clause`, at its time here."""
     before = {(s.kind, events_during(reference, s), _after(reference, s)) for s in reference.sounds}
     moved = [s for s in target.sounds if (s.kind, events_during(target, s), _after(target, s)) not in before]
-    return " and ".join(f"{_heard([s.kind], rng)} {_when(target, s, rng, _full_name)}" for s in moved)
+    return " and ".join(f"{heard([s.kind], rng)} {_when(target, s, rng, _full_name)}" for s in moved)
 
 
 def _full_name(scene: Scene, number: int) -> str:
@@ -150,7 +151,7 @@ def continuation(target: Scene, rng: Generator) -> str:
         event = target.events[0]
         what = f"the {target.objects[event.object].name} {pick(words.MOTION_WORDS[event.motion], rng)}"
     elif target.sounds:
-        what = f"{_heard([target.sounds[0].kind], rng)} while nothing moves"
+        what = f"{heard([target.sounds[0].kind], rng)} while nothing moves"
     else:
         what = f"nothing moves and {pick(words.CAMERA_WORDS[target.camera.kind], rng)}"
     return words.sentence(f"{pick(('after this', 'next', 'what follows:', 'then'), rng)} {what}")
@@ -185,7 +186,7 @@ def image_change(reference: Scene, at_s: float, target: Scene, strategy: str, rn
     clauses = {
         "event": _acts(target, names, strategy, rng),
         "camera": pick(words.CAMERA_WORDS[target.camera.kind], rng),
-        "sound": " and ".join(f"{_heard([s.kind], rng)} {_when(target, s, rng, lambda _, i: names[i])}" for s in target.sounds[:2]),
+        "sound": " and ".join(f"{heard([s.kind], rng)} {_when(target, s, rng, lambda _, i: names[i])}" for s in target.sounds[:2]),
         "colour": " and ".join(f"{names[i]} is {target.objects[i].colour}" for i in recoloured),
     }
     lead = pick(("from this picture", "with these figures", "the same figures"), rng)
@@ -232,9 +233,9 @@ def _acts(target: Scene, names: dict[int, str], strategy: str, rng: Generator) -
 
 def _missing(reference: Scene, target: Scene, names: Mapping[int, str] | None = None) -> list[str]:
     """What holds of the reference and not of the target, said as "... never ..."."""
-    shown, heard = {(e.object, e.motion) for e in target.events}, {s.kind for s in target.sounds}
+    shown, kinds = {(e.object, e.motion) for e in target.events}, {s.kind for s in target.sounds}
     gone = [e for e in reference.events if (e.object, e.motion) not in shown]
-    quiet = [s.kind for s in reference.sounds if s.kind not in heard and s.kind != "clicks"]
+    quiet = [s.kind for s in reference.sounds if s.kind not in kinds and s.kind != "clicks"]
     found = [f"{names[e.object] if names else 'it'} never {words.MOTION_WORDS[e.motion][0]}" for e in gone]
     found += [f"{words.SOUND_WORDS[kind][0]} is never heard" for kind in quiet]
     if "still" not in (reference.camera.kind, target.camera.kind) and reference.camera.kind != target.camera.kind:
