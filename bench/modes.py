@@ -56,6 +56,12 @@ def realised(values: Values) -> dict[str, Any]:
     return {"better_single": single, **gains, "realised": round(share, 3)}
 
 
+def precision(found: results.Results) -> dict[str, dict[str, float]]:
+    """What share of the colours, shapes, ... that greedy thoughts name is right, and by chance, of one seed."""
+    thought = [score for score in found.attributes.scores if score.part == "thought"] if found.attributes else []
+    return {s.aspect: {"right": round(s.precision.value, 4), "chance": round(s.chance_precision, 4)} for s in thought}
+
+
 def main() -> None:
     folders = [Path(name) for name in sys.argv[1:]]
     values, every = pooled(folders)
@@ -71,6 +77,8 @@ def main() -> None:
         "datasets": sorted({stratum.partition(" ")[2] for stratum in values["speed"][1]}),
         "modes": rows,
         "router": realised(values),
+        "oracle_if_independent": [round(one.routing.oracle_if_independent, 4) for one in every if one.routing],
+        "precision_of_thoughts": [precision(one) for one in every if one.attributes],
     }
     print(json.dumps(found["router"]))
     OUT.write_text(json.dumps(found, indent=1) + "\n")

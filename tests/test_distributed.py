@@ -157,6 +157,11 @@ def test_the_shipped_deepspeed_files_are_their_stage_and_leave_the_recipe_in_cha
     assert told["bf16"] == {"enabled": "auto"} and "optimizer" not in told, "the stage's own optimizer and rates"
 
 
+def test_a_limit_of_tokens_without_a_chunk_size_is_refused():
+    with pytest.raises(ValueError, match="set both or neither"):
+        load_config(None, ["sft.chunk_tokens=100"])
+
+
 def test_deepspeed_and_the_gradient_cache_exclude_each_other():
     with pytest.raises(ValueError, match="set one of them to null"):
         load_config(None, ["sft.deepspeed=zero2.json", "sft.chunk_pairs=4"])

@@ -121,7 +121,7 @@ def roller(parts, own: GrpoConfig) -> Roller:
 
 
 def thought(roller: Roller, text: str, *, ended: bool = True, vector: bool = True) -> Thought:
-    ids = [*roller.text.response(text), *([roller.stop] if ended else [])]
+    ids = [*roller.text.response(text), *([roller.text.id(roller.text.turn_end)] if ended else [])]
     return Thought(ids, ended, np.eye(128, dtype=np.float32)[0] if vector else None, [0.0] * len(ids))
 
 
@@ -149,7 +149,7 @@ def test_a_rollout_takes_part_only_in_the_exact_form(parts, name):
 def test_a_read_out_that_is_spelled_out_is_none(parts):
     """The prompt's own words hold a literal <gen_emb>; a policy that writes it letter by letter must not be read either."""
     own = roller(parts, GrpoConfig())
-    ids = [*own.text.response(SPELLED), *own.text.plain("<gen_emb>"), own.stop]
+    ids = [*own.text.response(SPELLED), *own.text.plain("<gen_emb>"), own.text.id(own.text.turn_end)]
     spelled = Thought(ids, True, None, [0.0] * len(ids))
     assert own.words(spelled).endswith("<gen_emb>") and own.faults(spelled) == ["no <gen_emb>"]
 

@@ -42,6 +42,8 @@ class ContrastiveConfig(Section):
     def _one_way_back(self) -> ContrastiveConfig:
         if self.deepspeed and self.chunk_pairs:
             raise ValueError("deepspeed runs its own backward pass and chunk_pairs another; set one of them to null")
+        if self.chunk_tokens and not self.chunk_pairs:
+            raise ValueError("chunk_tokens says which steps are cut into chunk_pairs, which is null; set both or neither")
         return self
 
 

@@ -30,7 +30,7 @@ class TextEncoder:
         self.vocabulary: dict[str, int] = tokenizer.get_vocab()
         added = {token.content for token in tokenizer.added_tokens_decoder.values()}
         tokens = spec.tokens
-        self.turn_end = spec.tokens.turn_end
+        self.turn_end = tokens.turn_end
         self._any = _pattern(added)
         # What a written response must not hold: media, turns and padding. Control tokens are its own.
         self._foreign = _pattern({*tokens.media(), tokens.pad, tokens.end_of_text, tokens.turn_start, tokens.turn_end} & added)

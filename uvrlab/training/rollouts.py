@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 
 from uvrlab.config import GrpoConfig
-from uvrlab.data.spec import GEN_TOKEN
 from uvrlab.models.adapter import folded
 from uvrlab.models.generate import Thought, banned_ids, sample, seed_of, words
 from uvrlab.models.thoughts import faults
@@ -65,7 +64,6 @@ class Roller:
         self.collate_left = preprocess.collator(spec, tokenizer, model.config, padding_side="left")
         self.text = self.collate.text
         self.banned = banned_ids(spec, self.text)
-        self.gen, self.stop = self.text.id(GEN_TOKEN), self.text.id(spec.tokens.turn_end)
 
     def prompts(self, items: Sequence[Any], collate: Any = None) -> Any:
         """The batch of some items up to the generation prompt; of a clip with several windows the first."""
